@@ -5,4 +5,4 @@ CREATE TABLE pixels (
 );
 COMMENT ON TABLE pixels IS 'Encoded pictures, beside images so that queries over images read no pixels.';
 COMMENT ON COLUMN pixels.image_id IS 'row of images';
-COMMENT ON COLUMN pixels.encoded IS 'PNG or lossless WebP, as the recipe says';
+COMMENT ON COLUMN pixels.encoded IS 'lossless WebP';

@@ -1,0 +1,88 @@
+-- Views over the tables: the same that the report, the command line and a person use.
+
+CREATE VIEW kept AS
+SELECT p.* FROM prompts p
+WHERE p.text_clean IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM verdicts v WHERE v.row_id = p.row_id AND v.verdict = 'drop');
+COMMENT ON VIEW kept IS 'Prompts that no check dropped.';
+
+CREATE VIEW fates AS
+SELECT p.row_id, p.prompt_id, p.source, p.source_part, p.source_row, p.axis, p.category,
+    CASE WHEN d.row_id IS NOT NULL AND d.stage = 'generate' AND d.check_name = 'source' THEN 'unreadable'
+         WHEN d.row_id IS NOT NULL THEN 'dropped'
+         ELSE coalesce(s.state, 'undecided') END AS fate,
+    CASE WHEN d.row_id IS NOT NULL THEN d.stage ELSE 'select' END AS stage,
+    d.check_name,
+    coalesce(d.reason, s.reason) AS reason
+FROM prompts p
+LEFT JOIN verdicts d ON d.row_id = p.row_id AND d.verdict = 'drop'
+LEFT JOIN selection s ON s.row_id = p.row_id;
+COMMENT ON VIEW fates IS 'One row for each input row and what became of it: unreadable, dropped, not_needed, not_selected or accepted; undecided before select has run.';
+
+CREATE VIEW funnel AS
+WITH steps AS (
+    SELECT 0 AS step, 'generate' AS stage, 'rows in' AS check_name, axis, count(*) AS n_in, 0 AS n_dropped, '' AS reason
+    FROM prompts GROUP BY axis
+    UNION ALL
+    SELECT CASE stage WHEN 'generate' THEN 1 WHEN 'filter' THEN 2 WHEN 'dedup' THEN 3 ELSE 4 END,
+        stage, coalesce(check_name, fate), axis, NULL, count(*), reason
+    FROM fates WHERE fate NOT IN ('accepted', 'undecided') GROUP BY ALL
+)
+SELECT step, stage, check_name, reason, axis, n_in, n_dropped FROM steps
+ORDER BY axis, step, check_name, reason;
+COMMENT ON VIEW funnel IS 'Rows in, and rows lost by stage, check, reason and axis.';
+
+CREATE VIEW rejects AS
+SELECT p.row_id, p.prompt_id, p.source, p.source_part, p.source_row, p.axis, p.text, f.fate, f.stage, f.check_name,
+    f.reason, v.value, v.threshold, v.detail
+FROM fates f
+JOIN prompts p ON p.row_id = f.row_id
+LEFT JOIN verdicts v ON v.row_id = f.row_id AND v.verdict = 'drop'
+WHERE f.fate <> 'accepted';
+COMMENT ON VIEW rejects IS 'Every input row that is not accepted, with stage, check, value, threshold and reason.';
+
+CREATE VIEW near_misses AS
+SELECT p.row_id, p.prompt_id, p.axis, p.text, v.stage, v.check_name, v.reason, v.value, v.threshold, v.detail
+FROM verdicts v JOIN prompts p ON p.row_id = v.row_id
+WHERE v.verdict = 'near_miss';
+COMMENT ON VIEW near_misses IS 'Prompts that passed, but close to a threshold.';
+
+CREATE VIEW accepted AS
+SELECT p.row_id, p.prompt_id, p.text_clean AS text, p.axis, p.category, p.style, p.expected_text, p.scene, p.source,
+    p.licence, p.pair_id, p.split_group, s.split, s.keep_image, s.image_id, s.image_reason, s.n_takes, s.n_passed,
+    p.n_words, p.n_chars
+FROM selection s JOIN prompts p ON p.row_id = s.row_id
+WHERE s.keep_prompt;
+COMMENT ON VIEW accepted IS 'The prompt set: what the trainer may see.';
+
+CREATE VIEW coverage AS
+SELECT axis, category,
+    CASE WHEN n_words <= 5 THEN '01-05' WHEN n_words <= 10 THEN '06-10' WHEN n_words <= 20 THEN '11-20'
+         WHEN n_words <= 40 THEN '21-40' ELSE '41+' END AS words,
+    count(*) AS n_prompts, count(*) FILTER (keep_image) AS n_images
+FROM accepted GROUP BY ALL ORDER BY ALL;
+COMMENT ON VIEW coverage IS 'Accepted prompts by axis, category and length in words.';
+
+CREATE VIEW ocr_misreads AS
+SELECT i.image_id, p.prompt_id, p.text_clean AS text, p.expected_text,
+    max(s.value) FILTER (s.metric = 'cer') AS cer,
+    max(s.detail) FILTER (s.metric = 'verdict') AS verdict,
+    max(s.detail) FILTER (s.metric = 'reading') AS reading
+FROM scores s
+JOIN images i ON i.image_id = s.image_id
+JOIN kept p ON p.prompt_id = i.prompt_id
+WHERE s.scorer = 'text'
+GROUP BY ALL
+HAVING max(s.detail) FILTER (s.metric = 'verdict') <> 'read';
+COMMENT ON VIEW ocr_misreads IS 'Pictures whose text was not read as wanted, with the reading.';
+
+CREATE VIEW teachers AS
+SELECT teacher, any_value(regime) AS regime, count(*) AS n_images, count(error) AS n_errors,
+    avg((json_extract_string(truth, '$.mistake') IS NOT NULL)::DOUBLE) FILTER (truth IS NOT NULL) AS mistake_share
+FROM images GROUP BY teacher ORDER BY teacher;
+COMMENT ON VIEW teachers IS 'Teachers that drew pictures here, with errors and, for an embedded teacher, its true share of mistakes.';
+
+CREATE VIEW cost_by_stage AS
+SELECT stage, sum(n_rows) AS n_rows, sum(seconds) AS seconds, sum(n_rows) / nullif(sum(seconds), 0) AS rows_per_s
+FROM cost GROUP BY stage ORDER BY seconds DESC;
+COMMENT ON VIEW cost_by_stage IS 'Clock time by stage over every run of this folder.';

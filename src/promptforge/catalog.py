@@ -1,0 +1,85 @@
+"""DuckDB over the commits in force: every table and view of schemas/, read-only by construction.
+
+The database lives in memory; the Parquet files are the truth. `tables.sql` gives plain DuckDB the same tables from
+literal file lists. A file that no commit names is never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import duckdb
+
+from promptforge import schema
+from promptforge.errors import ConfigError
+from promptforge.files import put
+from promptforge.store import Commit, Store, TableFile
+
+
+def files_by_table(commits: Iterable[Commit]) -> dict[str, list[TableFile]]:
+    """Every table of schemas/ -> its files in these commits, in commit order."""
+    found: dict[str, list[TableFile]] = {name: [] for name in schema.ddl()}
+    for commit in commits:
+        for item in commit.files:
+            found[item.table].append(item)
+    return found
+
+
+def connect(
+    store: Store, commits: Iterable[Commit], *, check: Sequence[str] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A database with every table and view over these commits.
+
+    `check` names the tables whose files' SHA-256 is compared first; None means all but pixels.
+    """
+    con = duckdb.connect(":memory:")
+    con.execute("SET enable_progress_bar = false")
+    for table, files in files_by_table(commits).items():
+        if check is None and table != "pixels" or check is not None and table in check:
+            for item in files:
+                store.check(item)
+        con.execute(_table_sql(table, [str(store.root / item.name) for item in files]))
+    con.execute(schema.views_sql())
+    return con
+
+
+def open_run(root: Path) -> duckdb.DuckDBPyConnection:
+    """The catalog of a run folder's newest head, for a person's queries: files are not compared with their sums.
+
+    Raises ConfigError where the folder holds no finished work.
+    """
+    store = Store(root)
+    head = store.head()
+    if head is None:
+        raise ConfigError(
+            f"{root}: no finished work here (no heads/*.json); make some with: promptforge run mini"
+        )
+    return connect(store, store.in_force(head), check=())
+
+
+def write_tables_sql(store: Store, commits: Sequence[Commit]) -> Path:
+    """Write tables.sql, so that `duckdb -init tables.sql` opens the run from any folder."""
+    root = str(store.root.resolve())  # file_search_path is split at commas: then every path is written whole
+    lines = [
+        "-- Made by promptforge with each new head: the files in force, for plain DuckDB.",
+        "-- It does not compare files with their SHA-256; `promptforge verify` does.",
+        f"SET file_search_path = '{_quoted(root)}';",
+    ]
+    for table, files in files_by_table(commits).items():
+        names = [item.name if "," not in root else f"{root}/{item.name}" for item in files]
+        lines.append(_table_sql(table, names))
+    path = store.root / "tables.sql"
+    put(path, ("\n".join(lines) + "\n" + schema.views_sql()).encode())
+    return path
+
+
+def _table_sql(table: str, paths: Sequence[str]) -> str:
+    if not paths:
+        return schema.ddl()[table]
+    listed = ",\n    ".join(f"'{_quoted(path)}'" for path in paths)
+    return f'CREATE VIEW "{table}" AS SELECT * FROM read_parquet([\n    {listed}\n]);'
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

@@ -1,0 +1,293 @@
+"""What to build: a pydantic model read from TOML, with overrides, refused before any work where it is wrong.
+
+The recipe knows the shape of a build; what a component's own parameters may be, its module says (stages/parts.py).
+`[run]` holds what never changes a row: workers, shard sizes. It is outside every digest.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from promptforge.errors import ConfigError
+from promptforge.records import Axis
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Component(BaseModel):
+    """`kind` is a module name; every other key is a parameter of that module."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The keys that belong to the module."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class SourceSpec(_Component):
+    """A source of prompts: a module of sources/ and its parameters."""
+
+    kind: str = Field(description="module of sources/: grammar or files")
+
+
+class Regime(_Component):
+    """How the teacher draws; shared by everything that compares with its pictures."""
+
+    teacher: str = Field(description="module of teachers/: canvas")
+
+
+class Render(_Strict):
+    """Which pictures are made."""
+
+    sample: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of the wanted prompts that is rendered; 0: prompts only, 0.02: audit",
+    )
+    takes: int = Field(1, ge=1, le=64, description="pictures of each prompt, from different noise")
+
+
+class Gate(_Strict):
+    """A bound on one metric of a picture."""
+
+    scorer: str = Field(description="module of scorers/")
+    metric: str = Field(description="metric of that scorer")
+    min: float | None = Field(None, description="smallest value that passes")
+    max: float | None = Field(None, description="largest value that passes")
+    one_of: tuple[str, ...] | None = Field(None, description="details (words) that pass")
+    axes: tuple[Axis, ...] = Field(tuple(Axis), description="axes that it applies to", min_length=1)
+    decision: Literal["keep_image", "keep_prompt"] = Field(
+        "keep_image", description="keep_prompt lets a picture drop its prompt; only where policy is 'images'"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> Self:
+        if self.min is None and self.max is None and self.one_of is None:
+            raise ValueError("a gate needs min, max or one_of")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}: nothing could pass")
+        return self
+
+
+class Quota(_Strict):
+    """Accepted prompts wanted on each axis; the rest of the stream is not_needed."""
+
+    image_quality: int | Literal["all"] = Field("all", ge=0)
+    semantic_understanding: int | Literal["all"] = Field("all", ge=0)
+    text_rendering: int | Literal["all"] = Field("all", ge=0)
+
+
+class Select(_Strict):
+    """Which prompts and pictures are kept."""
+
+    policy: Literal["distill", "images"] = Field(
+        "distill",
+        description="distill: prompt-side checks alone drop a prompt; images: gates with decision keep_prompt too",
+    )
+    quota: Quota = Quota()
+    oversample: float = Field(
+        1.25, ge=1, le=10, description="policy images: prompts rendered for each one wanted; distill needs 1"
+    )
+    gates: dict[str, Gate] = Field(default_factory=dict, description="name -> bound")
+
+    @model_validator(mode="after")
+    def _gates_fit_the_policy(self) -> Self:
+        if self.policy == "distill":
+            wrong = sorted(name for name, gate in self.gates.items() if gate.decision == "keep_prompt")
+            if wrong:
+                raise ValueError(
+                    f"gates {', '.join(wrong)} decide keep_prompt, which policy 'distill' rules out: a student that"
+                    " follows its teacher must match its failures too; use decision 'keep_image' or policy 'images'"
+                )
+        return self
+
+
+class Publish(_Strict):
+    """The data set that the trainer reads."""
+
+    rows_per_file: int = Field(4096, ge=1, description="rows of one Parquet file of dataset/data")
+    format: Literal["webp", "png"] = Field("webp", description="lossless encoding of the published pictures")
+    natural_test_share: float = Field(
+        0.05, ge=0, le=0.5, description="share of split groups from file sources that become test_natural"
+    )
+    pretty_name: str = Field("promptforge prompts", description="title on the card", min_length=1)
+
+
+class RunSettings(_Strict):
+    """How the work is cut and spread; never changes a row."""
+
+    runner: Literal["threads"] = Field("threads", description="Prefect task runner of flows/runners.py")
+    workers: int = Field(2, ge=1, le=256, description="ranks that render and score at once")
+    shard_rows: int = Field(50_000, ge=1, description="rows of a text shard")
+    bucket_images: int = Field(256, ge=1, description="pictures of a render bucket")
+    increment: int = Field(
+        64, ge=1, le=64, description="pictures committed at a time: the most that a kill loses"
+    )
+
+
+class Recipe(_Strict):
+    """What to build."""
+
+    name: str = Field(pattern=r"\A[a-z0-9][a-z0-9_-]{0,63}\Z", description="names the run folder")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of sources and noise")
+    sources: tuple[SourceSpec, ...] = Field(min_length=1)
+    filters: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="module of filters/ -> parameters"
+    )
+    regime: Regime
+    render: Render = Render()
+    scorers: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="module of scorers/ -> parameters"
+    )
+    select: Select = Select()
+    publish: Publish = Publish()
+    run: RunSettings = RunSettings()
+
+    @model_validator(mode="after")
+    def _gates_have_scorers(self) -> Self:
+        for name, gate in self.select.gates.items():
+            if gate.scorer not in self.scorers:
+                raise ValueError(
+                    f"select.gates.{name} reads scorer {gate.scorer!r}, which [scorers] does not name"
+                    f"{nearest(gate.scorer, self.scorers)}"
+                )
+        if self.render.sample == 0 and self.select.policy == "images":
+            raise ValueError(
+                "render.sample = 0 draws nothing, so policy 'images' could keep nothing; use policy 'distill'"
+            )
+        return self
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """'; did you mean X?' where some known name is close, else the list of known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names) or 'none'}"
+
+
+def available() -> tuple[str, ...]:
+    """Names of the recipes in the package."""
+    folder = resources.files("promptforge") / "recipes"
+    return tuple(sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")))
+
+
+def read(name: str) -> dict[str, Any]:
+    """The raw tables of a recipe: a name from the package or a path to a .toml file.
+
+    Raises ConfigError where there is none or it is not TOML.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"{name}: no such recipe file; {', '.join(available())} come with promptforge")
+        text = path.read_text("utf-8")
+    elif name in available():
+        text = (resources.files("promptforge") / "recipes" / f"{name}.toml").read_text("utf-8")
+    else:
+        raise ConfigError(
+            f"no recipe {name!r}{nearest(name, available())}; a file of your own must end in .toml"
+        )
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{name}: not TOML: {exc}") from exc
+
+
+def override(raw: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """The tables with each 'a.b.c=value' put in; the value is TOML, or plain text where it is not.
+
+    List items are addressed by number. Raises ConfigError for a setting without '=' or a path through a value.
+    """
+    result = _copy(raw)
+    for setting in settings:
+        path, separator, text = setting.partition("=")
+        if not separator or not path.strip():
+            raise ConfigError(f"--set {setting!r}: expected path=value, for example render.takes=3")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        _put(result, [part.strip() for part in path.split(".")], value, setting)
+    return result
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copy(item) for item in value]
+    return value
+
+
+def _put(node: Any, path: list[str], value: Any, setting: str) -> None:
+    for depth, part in enumerate(path):
+        last = depth == len(path) - 1
+        if isinstance(node, dict):
+            if last:
+                node[part] = value
+                return
+            node = node.setdefault(part, {})
+        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            if last:
+                node[int(part)] = value
+                return
+            node = node[int(part)]
+        else:
+            seen = f"a list of {len(node)}" if isinstance(node, list) else f"the value {node!r}"
+            raise ConfigError(f"--set {setting!r}: {'.'.join(path[:depth])} is {seen}, so it has no {part!r}")
+
+
+def validate(raw: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe, or a ConfigError with a line for every fault: path, value seen, what is allowed."""
+    try:
+        return Recipe.model_validate(_copy(raw))
+    except ValidationError as exc:
+        raise ConfigError(explain(exc, Recipe, where)) from exc
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: str = "") -> str:
+    """Each fault of a pydantic error in a line: path, value seen, what is allowed, the nearest known name."""
+    lines = []
+    for item in error.errors(include_url=False):
+        path = ".".join([*([prefix] if prefix else []), *(str(part) for part in item["loc"])]) or "recipe"
+        if item["type"] == "extra_forbidden":
+            known = _fields_at(model, [part for part in item["loc"][:-1] if isinstance(part, str)])
+            lines.append(f"{path}: no such field{nearest(str(item['loc'][-1]), known)}")
+        elif item["type"] == "missing":
+            lines.append(f"{path}: missing; it must be given")
+        elif item["type"] == "value_error":
+            lines.append(f"{path}: {str(item['ctx']['error'])}")
+        else:
+            lines.append(f"{path}: is {item['input']!r}; {item['msg'][0].lower()}{item['msg'][1:]}")
+    return "\n".join(f"{where}: {line}" for line in lines)
+
+
+def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    current: Any = model
+    for part in path:
+        field = getattr(current, "model_fields", {}).get(part)
+        if field is None:
+            continue  # the name of an entry in a dict of models, e.g. a gate
+        current = _model_in(field.annotation)
+    return list(getattr(current, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,168 @@
+"""The stages in order, as functions of a run folder and integers: what a scheduler's tasks call.
+
+Every function looks up what is in force by asking each stage for its units of work, so it may be called again at any
+time, by any process, and does only what is missing. The caller holds the folder's lock.
+
+    text_shards -> make_text (each shard) -> make_dedup -> make_plan -> make_render (each rank)
+    -> make_score (each rank) -> make_select -> make_publish;    advance puts finished stages in force
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from promptforge import catalog
+from promptforge.errors import StoreFault
+from promptforge.records import digest_of
+from promptforge.schema import arrow_schema
+from promptforge.stages import dedup, filter, generate, render, score, select
+from promptforge.stages.parts import build_scorer, build_teacher
+from promptforge.stages.progress import meter
+from promptforge.stages.publish import publish
+from promptforge.stages.run import Run, Tally, Unit, open_run
+from promptforge.store import Commit, Head
+
+
+def _found(run: Run, unit: Unit) -> Commit:
+    commit = run.store.committed(unit.stage, unit.shard, unit.digest)
+    if commit is None:
+        raise StoreFault(f"{run.root}: {unit.stage} {unit.shard} is not done yet; run the stages in order")
+    return commit
+
+
+def _text(run: Run) -> list[Commit]:
+    """Commits of generate and filter in force."""
+    found = []
+    for shard in generate.shards(run):
+        made = _found(run, generate.unit(run, shard))
+        found += [made, _found(run, filter.unit(run, made))]
+    return found
+
+
+def _deduplicated(run: Run) -> list[Commit]:
+    text = _text(run)
+    return [*text, _found(run, dedup.unit(run, text))]
+
+
+def _planned(run: Run) -> tuple[list[Commit], Commit]:
+    text = _deduplicated(run)
+    return text, _found(run, render.plan_unit(run, build_teacher(run.parts.teacher), text))
+
+
+def _scored(run: Run) -> list[Commit]:
+    """Commits up to the scores: those of render and score are facts, so every one of the folder counts."""
+    text, plan = _planned(run)
+    return [*text, plan, *run.store.commits("render"), *run.store.commits("score")]
+
+
+def text_shards(root: Path) -> int:
+    """Number of text shards of the run; every input file is looked at, and a bad one raises here."""
+    run = open_run(root)
+    shards = generate.shards(run)
+    meter(root).expect("generate", sum(shard.stop - shard.start for shard in shards))
+    return len(shards)
+
+
+def make_text(root: Path, shard: int) -> list[Tally]:
+    """generate and filter one shard."""
+    run = open_run(root)
+    piece = generate.shards(run)[shard]
+    made, first = run.work(generate.unit(run, piece))
+    meter(root).add("generate", piece.stop - piece.start)
+    _, second = run.work(filter.unit(run, made))
+    return [first, second]
+
+
+def make_dedup(root: Path) -> Tally:
+    """Exact duplicates over all shards."""
+    run = open_run(root)
+    _, tally = run.work(dedup.unit(run, _text(run)))
+    return tally
+
+
+def make_plan(root: Path) -> Tally:
+    """The list of pictures that are wanted."""
+    run = open_run(root)
+    _, tally = run.work(render.plan_unit(run, build_teacher(run.parts.teacher), _deduplicated(run)))
+    return tally
+
+
+def make_render(root: Path, rank: int, world: int) -> Tally:
+    """The missing pictures of one rank."""
+    run = open_run(root)
+    text, plan = _planned(run)
+    with catalog.connect(run.store, text) as con:
+        texts = dict(con.sql("SELECT prompt_id, text_clean FROM kept").fetchall())
+    todo = render.missing(run, plan, texts)
+    meter(root).expect("render", sum(map(len, todo.values())))
+    if not todo:
+        return Tally("render", skipped=1)
+    teacher = build_teacher(run.parts.teacher)
+    return render.render_rank(run, teacher, todo, rank, world, lambda n: meter(root).add("render", n))
+
+
+def make_score(root: Path, rank: int, world: int) -> Tally:
+    """The missing scores of one rank."""
+    run = open_run(root)
+    commits = _scored(run)
+    todo = score.missing(run, commits)
+    meter(root).expect("score", sum(map(len, todo.values())))
+    if not todo:
+        return Tally("score", skipped=1)
+    scorers = {part.kind: build_scorer(part) for part in run.parts.scorers}
+    pixels = score.PixelReader(run)
+    return score.score_rank(run, scorers, pixels, todo, rank, world, lambda n: meter(root).add("score", n))
+
+
+def make_select(root: Path) -> Tally:
+    """Both decisions for every kept prompt."""
+    run = open_run(root)
+    _, tally = run.work(select.unit(run, _scored(run)))
+    return tally
+
+
+def make_publish(root: Path) -> Tally:
+    """The data set folder."""
+    run = open_run(root)
+    commits = _scored(run)
+    _, tally = publish(run, [*commits, _found(run, select.unit(run, commits))])
+    return tally
+
+
+def advance(root: Path, epoch: int, through: str) -> Head:
+    """Put the commits up to a stage in force (a new head), and write tables.sql beside it.
+
+    `through` is dedup, score, select or publish. Purges and costs always count.
+    """
+    run = open_run(root)
+    if through == "dedup":
+        commits = _deduplicated(run)
+    else:
+        commits = _scored(run)
+        if through in {"select", "publish"}:
+            commits.append(_found(run, select.unit(run, commits)))
+        if through == "publish":
+            commits.append(publish(run, commits)[0])
+    commits += [*run.store.commits("purge"), *run.store.commits("cost")]
+    by_stage: dict[str, list[str]] = {}
+    for commit in commits:
+        by_stage.setdefault(commit.stage, []).append(commit.key)
+    head = run.store.new_head(epoch, run.resolved, by_stage)
+    catalog.write_tables_sql(run.store, run.store.in_force(head))
+    return head
+
+
+def record_cost(root: Path, epoch: int, tallies: Sequence[Tally]) -> None:
+    """Commit the clock time of the stages that did something in this run; nothing where none did."""
+    rows = [
+        {"epoch": epoch, "stage": tally.stage, "n_rows": tally.rows, "seconds": tally.seconds}
+        for tally in tallies
+        if tally.done
+    ]
+    if rows:
+        store = open_run(root).store
+        table = pa.Table.from_pylist(rows, schema=arrow_schema("cost"))
+        store.commit("cost", f"e{epoch:06d}", digest_of(["cost", epoch]), {"cost": table})

@@ -1,0 +1,200 @@
+"""render: which pictures are wanted (the plan), and making those that do not exist yet.
+
+The plan takes, on each axis, as many kept prompts in stream order as the quota wants (policy distill) or
+`oversample` times as many (policy images), then the recipe's sample of them, times takes. Pictures are facts: a
+picture that any earlier run of this folder made is never made again, whatever else has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from promptforge import catalog, records
+from promptforge.protocols import Pixels, RenderJob, Teacher
+from promptforge.recipe import Recipe
+from promptforge.records import AXES, canonical_json
+from promptforge.schema import arrow_schema
+from promptforge.stages.run import Run, Tally, Unit, digest_columns
+from promptforge.store import Commit
+
+VERSION = 1
+
+# Prompts whose split group lies in one split only; the others can go to neither side.
+ELIGIBLE = """
+    SELECT row_id, prompt_id, axis, noise_group, split, stream_order,
+        row_number() OVER (PARTITION BY axis ORDER BY stream_order, row_id) AS place
+    FROM (
+        SELECT *, min(split) OVER family = max(split) OVER family AS whole
+        FROM kept WINDOW family AS (PARTITION BY split_group)
+    ) WHERE whole
+"""
+
+
+def wanted(recipe: Recipe) -> dict[str, int | None]:
+    """Axis -> prompts to render at most; None: all of them."""
+    factor = recipe.select.oversample if recipe.select.policy == "images" else 1.0
+    quota = recipe.select.quota.model_dump()
+    return {axis: None if quota[axis] == "all" else math.ceil(quota[axis] * factor) for axis in AXES}
+
+
+def plan_unit(run: Run, teacher: Teacher, text: Sequence[Commit]) -> Unit:
+    """The committed list of pictures that this recipe wants."""
+    recipe = run.recipe
+    digest = records.digest_of(
+        {
+            "version": VERSION,
+            "seed": recipe.seed,
+            "sample": recipe.render.sample,
+            "takes": recipe.render.takes,
+            "wanted": wanted(recipe),
+            "teacher": teacher.fingerprint,
+            "input": digest_columns(
+                text,
+                {
+                    "prompts": [
+                        "row_id",
+                        "prompt_id",
+                        "axis",
+                        "noise_group",
+                        "split_group",
+                        "split",
+                        "stream_order",
+                    ],
+                    "verdicts": ["row_id", "verdict"],
+                },
+            ),
+        }
+    )
+
+    def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
+        limits = pa.table({"axis": list(AXES), "most": pa.array(wanted(recipe).values(), pa.int64())})
+        with catalog.connect(run.store, text) as con:
+            con.register("limits", limits)
+            rows = con.sql(
+                f"SELECT prompt_id, noise_group FROM ({ELIGIBLE}) JOIN limits USING (axis)"
+                " WHERE most IS NULL OR place <= most ORDER BY prompt_id"
+            ).fetchall()
+        chosen = [(p, group) for p, group in rows if _sampled(p, recipe.render.sample)]
+        n_buckets = max(1, math.ceil(len(chosen) * recipe.render.takes / recipe.run.bucket_images))
+        plan = [
+            {
+                "image_id": records.image_id(prompt, teacher.fingerprint, take),
+                "prompt_id": prompt,
+                "take": take,
+                "seed": records.noise_seed(group, take, recipe.seed),
+                "teacher": teacher.fingerprint,
+                "bucket": int(prompt[:8], 16) % n_buckets,
+            }
+            for prompt, group in chosen
+            for take in range(recipe.render.takes)
+        ]
+        return {"render_plan": pa.Table.from_pylist(plan, schema=arrow_schema("render_plan"))}, {
+            "images": len(plan)
+        }
+
+    return Unit("plan", "all", digest, make)
+
+
+def _sampled(prompt: str, share: float) -> bool:
+    """A fixed draw for each prompt, so that a larger sample holds the smaller one."""
+    return int(records.content_id("sample", prompt)[:13], 16) < share * 16**13
+
+
+def known_images(run: Run) -> set[str]:
+    """Ids of every picture (or failed attempt) that this folder holds, whichever recipe made it."""
+    found: set[str] = set()
+    for commit in run.store.commits("render"):
+        item = commit.file("images")
+        if item:
+            found.update(run.store.read(item, ["image_id"])["image_id"].to_pylist())
+    return found
+
+
+def missing(run: Run, plan: Commit, texts: Mapping[str, str]) -> dict[int, list[dict[str, Any]]]:
+    """Bucket -> rows of the plan that have no picture yet, sorted by image_id, with their text."""
+    item = plan.file("render_plan")
+    assert item is not None
+    have = known_images(run)
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in run.store.read(item).to_pylist():
+        if row["image_id"] not in have:
+            found.setdefault(row["bucket"], []).append({**row, "text": texts[row["prompt_id"]]})
+    for rows in found.values():
+        rows.sort(key=lambda row: str(row["image_id"]))
+    return dict(sorted(found.items()))
+
+
+def increments(rows: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:
+    """Consecutive pieces of at most `size` rows."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def render_rank(
+    run: Run,
+    teacher: Teacher,
+    todo: Mapping[int, Sequence[dict[str, Any]]],
+    rank: int,
+    world: int,
+    progress: Callable[[int], None],
+) -> Tally:
+    """Make the missing pictures of the buckets that are `rank` modulo `world`; commit them in increments."""
+    total = Tally("render")
+    for bucket in (number for number in sorted(todo) if number % world == rank):
+        for rows in increments(todo[bucket], run.recipe.run.increment):
+            _, tally = run.work(_increment(run, teacher, bucket, rows, progress))
+            total += tally
+    return total
+
+
+def _increment(
+    run: Run, teacher: Teacher, bucket: int, rows: Sequence[dict[str, Any]], progress: Callable[[int], None]
+) -> Unit:
+    digest = records.digest_of({"version": VERSION, "images": [row["image_id"] for row in rows]})
+    regime = canonical_json(teacher.description)
+
+    def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
+        images: list[dict[str, Any]] = []
+        pixels: list[dict[str, Any]] = []
+        for row in rows:
+            result = teacher.render(RenderJob(row["text"], row["seed"]))
+            image = {name: row[name] for name in ("image_id", "prompt_id", "take", "seed", "teacher")}
+            image |= {"regime": regime, "error": result.error}
+            image["truth"] = None if result.truth is None else canonical_json(result.truth)
+            if result.pixels is not None:
+                encoded = encode(result.pixels)
+                height, width = result.pixels.shape[:2]
+                image |= {"width": width, "height": height, "sha256": hashlib.sha256(encoded).hexdigest()}
+                pixels.append({"image_id": row["image_id"], "encoded": encoded})
+            images.append(image)
+            progress(1)
+        return (
+            {
+                "images": pa.Table.from_pylist(images, schema=arrow_schema("images")),
+                "pixels": pa.Table.from_pylist(pixels, schema=arrow_schema("pixels")),
+            },
+            {"images": len(images), "errors": sum(row["error"] is not None for row in images)},
+        )
+
+    return Unit("render", f"b{bucket:05d}", digest, make)
+
+
+def encode(pixels: Pixels) -> bytes:
+    """Lossless WebP of RGB pixels; method 0 takes 10.7 ms at 512 px and is 22% smaller than PNG."""
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "WEBP", lossless=True, method=0, quality=0)
+    return sink.getvalue()
+
+
+def decode(encoded: bytes) -> Pixels:
+    """RGB pixels of an encoded picture, height x width x 3."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        return np.asarray(image.convert("RGB"))

@@ -1,0 +1,142 @@
+"""The runner: one run of a recipe in a folder, and the only place where work is skipped, committed and counted.
+
+A unit of work is (stage, shard, digest). `work` looks for its commit record; only where there is none is the
+function called and its tables committed. Everything that a task needs is in the folder (`_run.json`), so a task
+carries the path and integers. The commits in force are found by asking each stage for its units, never by listing.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from promptforge import recipe as recipes
+from promptforge.errors import ConfigError
+from promptforge.files import put
+from promptforge.protocols import Source
+from promptforge.recipe import Recipe
+from promptforge.records import canonical_json, digest_of
+from promptforge.stages import parts as components
+from promptforge.stages.parts import Parts
+from promptforge.store import Commit, Store
+
+STAGES = ("generate", "filter", "dedup", "plan", "render", "score", "select", "publish")
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a piece of a stage did; adds up."""
+
+    stage: str
+    done: int = 0
+    skipped: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.stage,
+            self.done + other.done,
+            self.skipped + other.skipped,
+            self.rows + other.rows,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit of work: where it is recorded, and how its tables are made if they are not there yet."""
+
+    stage: str
+    shard: str
+    digest: str
+    make: Callable[[], tuple[Mapping[str, pa.Table], Mapping[str, int]]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe at work in a folder; the same in every process, since it is read from the folder."""
+
+    root: Path
+    recipe: Recipe
+    parts: Parts
+    store: Store
+    _sources: dict[int, Source] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def source(self, position: int) -> Source:
+        """The source at this place of the recipe, built once a process."""
+        with self._guard:
+            if position not in self._sources:
+                self._sources[position] = components.build_source(
+                    self.parts.sources[position], self.recipe.seed
+                )
+            return self._sources[position]
+
+    @cached_property
+    def resolved(self) -> dict[str, Any]:
+        """The recipe without [run], with every default filled in: what a head and the manifest state."""
+        return {
+            **self.recipe.model_dump(mode="json", exclude={"sources", "filters", "regime", "scorers", "run"}),
+            **self.parts.resolved(),
+        }
+
+    def work(self, unit: Unit) -> tuple[Commit, Tally]:
+        """The commit of this unit, made now or found."""
+        found = self.store.committed(unit.stage, unit.shard, unit.digest)
+        if found is not None:
+            return found, Tally(unit.stage, skipped=1)
+        start = time.monotonic()
+        tables, counts = unit.make()
+        commit = self.store.commit(unit.stage, unit.shard, unit.digest, tables, counts)
+        rows = sum(item.rows for item in commit.files if item.table != "pixels")
+        return commit, Tally(unit.stage, done=1, rows=rows, seconds=time.monotonic() - start)
+
+
+def prepare(root: Path, raw: Mapping[str, Any], where: str) -> Run:
+    """Check a recipe whole, then put it into the folder for every task to read; raises ConfigError before that."""
+    recipe = recipes.validate(raw, where)
+    parts = components.resolve(recipe, where)
+    root.mkdir(parents=True, exist_ok=True)
+    text = canonical_json(recipe.model_dump(mode="json", exclude_unset=True))
+    put(root / "_run.json", text.encode())
+    return Run(root, recipe, parts, Store(root))
+
+
+def open_run(root: Path) -> Run:
+    """The run that `prepare` put into the folder. Raises ConfigError where there is none."""
+    path = root / "_run.json"
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError as exc:
+        raise ConfigError(
+            f"{root}: no run here (no _run.json); start one with: promptforge run mini"
+        ) from exc
+    return _opened(root, text)
+
+
+@lru_cache(maxsize=4)
+def _opened(root: Path, text: str) -> Run:
+    recipe = recipes.validate(json.loads(text), str(root / "_run.json"))
+    return Run(root, recipe, components.resolve(recipe, str(root / "_run.json")), Store(root))
+
+
+def digest_columns(commits: Iterable[Commit], columns: Mapping[str, Iterable[str]]) -> str:
+    """A digest of the named columns of the named tables, over these commits in order: equal values, equal digest."""
+    wanted = {table: sorted(names) for table, names in columns.items()}
+    return digest_of(
+        [
+            [item.table, item.rows, [item.columns[name] for name in wanted[item.table]]]
+            for commit in commits
+            for item in commit.files
+            if item.table in wanted
+        ]
+    )

@@ -1,0 +1,185 @@
+"""select: two decisions by policy, in SQL, from stored scores.
+
+keep_prompt: may the trainer see this prompt. Policy `distill` lets prompt-side checks alone decide, since a student
+that follows its teacher step by step must match its failures too; policy `images` also asks the gates whose
+decision is keep_prompt. keep_image: may a trainer that consumes pictures see the best take. Accepted are the first
+prompts in stream order up to the quota, so a larger quota contains the smaller one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from promptforge import catalog, records
+from promptforge.errors import StoreFault
+from promptforge.recipe import Recipe
+from promptforge.records import AXES
+from promptforge.schema import arrow_schema
+from promptforge.stages.render import ELIGIBLE, wanted
+from promptforge.stages.run import Run, Unit, digest_columns
+from promptforge.stages.score import wanted_scores
+from promptforge.store import Commit
+
+VERSION = 1
+
+READS = {
+    "prompts": [
+        "row_id",
+        "prompt_id",
+        "axis",
+        "split_group",
+        "split",
+        "stream_order",
+        "scene",
+        "expected_text",
+    ],
+    "verdicts": ["row_id", "verdict"],
+    "render_plan": ["image_id", "prompt_id", "take"],
+    "images": ["image_id", "error"],
+    "scores": ["image_id", "scorer", "digest", "metric", "value", "detail"],
+}
+
+# Each picture of the plan with the gates that it fails, in the recipe's order; a metric that does not apply passes.
+_TAKES = """
+CREATE TEMP TABLE takes AS
+WITH failed AS (
+    SELECT r.image_id, g.position, g.gate, g.decision
+    FROM render_plan r
+    JOIN kept k ON k.prompt_id = r.prompt_id
+    JOIN gates g ON g.axis = k.axis
+    JOIN in_force f ON f.image_id = r.image_id AND f.scorer = g.scorer
+    JOIN scores s ON s.image_id = f.image_id AND s.scorer = f.scorer AND s.digest = f.digest AND s.metric = g.metric
+    WHERE s.value < g.minimum OR s.value > g.maximum
+        OR (g.one_of IS NOT NULL AND NOT coalesce(list_contains(g.one_of, s.detail), false))
+)
+SELECT r.image_id, r.prompt_id, r.take, i.error,
+    count(f.gate) AS n_failed,
+    count(f.gate) FILTER (f.decision = 'keep_prompt') AS n_refused,
+    arg_min(f.gate, f.position) AS first_failed,
+    arg_min(f.gate, f.position) FILTER (f.decision = 'keep_prompt') AS first_refused
+FROM render_plan r
+JOIN images i ON i.image_id = r.image_id
+LEFT JOIN failed f ON f.image_id = r.image_id
+GROUP BY r.image_id, r.prompt_id, r.take, i.error
+"""
+
+_BEST = """
+CREATE TEMP TABLE best AS
+SELECT prompt_id,
+    first(image_id ORDER BY error IS NOT NULL, n_failed, take) AS image_id,
+    first(CASE WHEN error IS NOT NULL THEN 'render_error' ELSE first_failed END
+          ORDER BY error IS NOT NULL, n_failed, take) AS image_reason,
+    first(CASE WHEN error IS NOT NULL THEN 'render_error' ELSE first_refused END
+          ORDER BY error IS NOT NULL, n_refused, take) AS refusal,
+    count(*)::INTEGER AS n_takes,
+    (count(*) FILTER (error IS NULL AND n_failed = 0))::INTEGER AS n_passed
+FROM takes GROUP BY prompt_id
+"""
+
+_SELECTION = """
+WITH judged AS (
+    SELECT k.row_id, k.prompt_id, k.axis, k.split, e.place, b.*  EXCLUDE (prompt_id),
+        CASE WHEN e.place IS NULL THEN 'split_group_straddles'
+             WHEN $policy = 'images' AND (l.most IS NULL OR e.place <= l.most) AND b.n_takes IS NULL THEN 'not_rendered'
+             WHEN $policy = 'images' THEN b.refusal END AS refused,
+        l.quota, k.stream_order
+    FROM kept k
+    LEFT JOIN eligible e ON e.row_id = k.row_id
+    LEFT JOIN best b ON b.prompt_id = k.prompt_id
+    JOIN limits l ON l.axis = k.axis
+), ranked AS (
+    SELECT *, CASE WHEN refused IS NULL THEN
+        row_number() OVER (PARTITION BY axis, refused IS NULL ORDER BY stream_order, row_id) END AS rank
+    FROM judged
+), decided AS (
+    SELECT *, CASE WHEN refused IS NOT NULL THEN 'not_selected'
+                   WHEN quota IS NULL OR rank <= quota THEN 'accepted' ELSE 'not_needed' END AS state
+    FROM ranked
+)
+SELECT row_id, prompt_id, axis, split, state,
+    CASE state WHEN 'not_selected' THEN refused WHEN 'not_needed' THEN 'quota_full' END AS reason,
+    state = 'accepted' AS keep_prompt,
+    state = 'accepted' AND coalesce(n_passed, 0) > 0 AS keep_image,
+    image_id,
+    CASE WHEN n_takes IS NULL THEN 'not_rendered' ELSE image_reason END AS image_reason,
+    coalesce(n_takes, 0)::INTEGER AS n_takes,
+    coalesce(n_passed, 0)::INTEGER AS n_passed
+FROM decided ORDER BY prompt_id
+"""
+
+
+def policy_rows(recipe: Recipe) -> list[dict[str, Any]]:
+    """Rows of the table policy: one for each gate and axis, in the recipe's order."""
+    return [
+        {
+            "gate": name,
+            "decision": gate.decision,
+            "axis": str(axis),
+            "scorer": gate.scorer,
+            "metric": gate.metric,
+            "minimum": gate.min,
+            "maximum": gate.max,
+            "one_of": None if gate.one_of is None else list(gate.one_of),
+        }
+        for name, gate in recipe.select.gates.items()
+        for axis in gate.axes
+    ]
+
+
+def unit(run: Run, commits: Sequence[Commit]) -> Unit:
+    """The work of the whole run over the commits of text, dedup, plan, render and score."""
+    digest = records.digest_of(
+        {
+            "version": VERSION,
+            "select": run.recipe.select.model_dump(mode="json"),
+            "scorers": [part.digest for part in run.parts.scorers],
+            "input": digest_columns(commits, READS),
+        }
+    )
+
+    def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
+        with catalog.connect(run.store, commits) as con:
+            selection = decide(con, run)
+        policy = pa.Table.from_pylist(policy_rows(run.recipe), schema=arrow_schema("policy"))
+        return {"policy": policy, "selection": selection}, {"rows": selection.num_rows}
+
+    return Unit("select", "all", digest, make)
+
+
+def decide(con: duckdb.DuckDBPyConnection, run: Run) -> pa.Table:
+    """The table selection under the run's policy, from a catalog that holds everything up to the scores."""
+    quota = run.recipe.select.quota.model_dump()
+    limits = pa.table(
+        {
+            "axis": list(AXES),
+            "quota": pa.array([None if quota[axis] == "all" else quota[axis] for axis in AXES], pa.int64()),
+            "most": pa.array(wanted(run.recipe).values(), pa.int64()),
+        }
+    )
+    gates = pa.Table.from_pylist(policy_rows(run.recipe), schema=arrow_schema("policy"))
+    gates = gates.append_column("position", pa.array(range(gates.num_rows), pa.int64()))
+    con.register("limits", limits)
+    con.register("gates", gates)
+    con.execute(f"CREATE TEMP TABLE eligible AS {ELIGIBLE}")
+    con.execute(f"CREATE TEMP TABLE in_force AS {wanted_scores(run.parts.scorers)}")
+    _check_complete(con)
+    con.execute(_TAKES)
+    con.execute(_BEST)
+    return con.sql(_SELECTION, params={"policy": run.recipe.select.policy}).to_arrow_table()
+
+
+def _check_complete(con: duckdb.DuckDBPyConnection) -> None:
+    """Raise StoreFault where a planned picture or a wanted score is not there: a decision would rest on a gap."""
+    unmade = con.sql("SELECT count(*) FROM render_plan ANTI JOIN images USING (image_id)").fetchone()
+    unscored = con.sql(
+        "SELECT count(*) FROM in_force ANTI JOIN scores USING (image_id, scorer, digest)"
+    ).fetchone()
+    assert unmade is not None and unscored is not None
+    if unmade[0] or unscored[0]:
+        raise StoreFault(
+            f"{unmade[0]} planned pictures are not rendered and {unscored[0]} scores not measured; run render and score"
+        )

@@ -1,0 +1,292 @@
+"""A run folder: immutable table files, commit records, heads.
+
+    <table>/<stage>-<shard>-<sha16>.parquet     content-named, so never overwritten by other content
+    _commits/<stage>/<shard>-<digest16>.json    created exclusively; says which files a piece of work made
+    heads/000012.json                           created exclusively; which records are in force
+
+Work is done when its commit record exists, never because a data file does. Readers take the files that a head
+names, and check each file's SHA-256 before its rows are used. A rewrite (purge) writes record
+`<shard>-<digest16>.r1.json`: the highest revision counts.
+
+Not covered: object stores; more than one writer on different machines (see lock.py for what stops them).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from promptforge import schema
+from promptforge.errors import LockedError, StoreFault
+from promptforge.files import TEMPORARY, put, put_new, sha256_file
+from promptforge.records import canonical_json
+
+_RECORD = re.compile(r"\A(?P<shard>[a-z0-9_.]+)-(?P<digest>[0-9a-f]{16})(?:\.r(?P<revision>\d+))?\.json\Z")
+_ENCODED_COLUMNS = {
+    "pixels": ["encoded"]
+}  # compressed pictures: a second compression costs time, saves nothing
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """One Parquet file of one table; `columns` holds a digest of each column's values."""
+
+    table: str
+    name: str
+    rows: int
+    sha256: str
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The proof that a piece of work is done, and the files that it made."""
+
+    stage: str
+    shard: str
+    digest: str
+    files: tuple[TableFile, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    revision: int = 0
+
+    @property
+    def key(self) -> str:
+        """Name in a head: stage/shard-digest16, whatever the revision."""
+        return f"{self.stage}/{self.shard}-{self.digest[:16]}"
+
+    def file(self, table: str) -> TableFile | None:
+        """The file of a table, if this work made one."""
+        return next((item for item in self.files if item.table == table), None)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The commit that a record file holds."""
+        raw = json.loads(text)
+        raw["files"] = tuple(TableFile(**item) for item in raw["files"])
+        return cls(**raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is in force: the resolved recipe and the keys of the commits, sorted within each stage."""
+
+    number: int
+    epoch: int
+    recipe: Mapping[str, Any]
+    commits: Mapping[str, tuple[str, ...]]
+
+
+class Store:
+    """A run folder. Reading needs no lock; a writer holds `promptforge.lock.Lock`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._checked: dict[str, tuple[int, int]] = {}
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        stage: str,
+        shard: str,
+        digest: str,
+        tables: Mapping[str, pa.Table],
+        counts: Mapping[str, int] | None = None,
+    ) -> Commit:
+        """Check, write and record what a piece of work made; where another worker won, return theirs."""
+        files = tuple(self._put_table(stage, shard, name, tables[name]) for name in sorted(tables))
+        commit = Commit(stage, shard, digest, files, dict(sorted((counts or {}).items())))
+        path = self._record_path(commit)
+        if put_new(path, canonical_json(asdict(commit)).encode()):
+            return commit
+        return self._load(path)
+
+    def rewrite(self, old: Commit, tables: Mapping[str, pa.Table]) -> Commit:
+        """Replace what a commit holds (dropped text or pixels); the work counts as done under its old digest."""
+        files = tuple(self._put_table(old.stage, old.shard, name, tables[name]) for name in sorted(tables))
+        new = Commit(old.stage, old.shard, old.digest, files, old.counts, old.revision + 1)
+        put_new(self._record_path(new), canonical_json(asdict(new)).encode())
+        self._record_path(old).unlink(missing_ok=True)
+        keep = {item.name for item in new.files}
+        for item in old.files:
+            if item.name not in keep:
+                (self.root / item.name).unlink(missing_ok=True)
+        return new
+
+    def _put_table(self, stage: str, shard: str, table: str, data: pa.Table) -> TableFile:
+        data = schema.conform(table, data, f"{stage} {shard}")
+        sink = pa.BufferOutputStream()
+        plain = _ENCODED_COLUMNS.get(table, [])
+        pq.write_table(
+            data,
+            sink,
+            compression={name: "NONE" if name in plain else "ZSTD" for name in data.column_names},
+            use_dictionary=[name for name in data.column_names if name not in plain],
+            write_page_index=True,
+        )
+        content = sink.getvalue().to_pybytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        name = f"{table}/{stage}-{shard}-{sha256[:16]}.parquet"
+        put(self.root / name, content)
+        return TableFile(table, name, data.num_rows, sha256, column_digests(data))
+
+    def _record_path(self, commit: Commit) -> Path:
+        revision = f".r{commit.revision}" if commit.revision else ""
+        return self.root / "_commits" / f"{commit.key}{revision}.json"
+
+    def new_head(self, epoch: int, recipe: Mapping[str, Any], commits: Mapping[str, Iterable[str]]) -> Head:
+        """Put these commits in force. No new head is made where the newest already says the same.
+
+        Raises LockedError where another run has taken the store over meanwhile.
+        """
+        latest = self.head()
+        wanted = {stage: tuple(sorted(keys)) for stage, keys in sorted(commits.items())}
+        if latest and latest.commits == wanted and canonical_json(latest.recipe) == canonical_json(recipe):
+            return latest
+        if (owner := self.epoch()) != epoch:
+            raise LockedError(f"{self.root}: run {epoch} was taken over by run {owner}; let that one finish")
+        head = Head(latest.number + 1 if latest else 1, epoch, recipe, wanted)
+        if not put_new(self.root / f"heads/{head.number:06d}.json", canonical_json(asdict(head)).encode()):
+            raise LockedError(f"{self.root}: another run made head {head.number}; let that one finish")
+        return head
+
+    def sweep(self) -> int:
+        """Remove what a killed run left: temporary files, superseded records, data without a record.
+
+        Only for the holder of the lock. Returns the number of files removed.
+        """
+        named = {item.name for commit in self.all_commits() for item in commit.files}
+        newest = {self._record_path(commit) for commit in self.all_commits()}
+        doomed = [path for path in self.root.glob(f"**/{TEMPORARY}*") if path.is_file()]
+        doomed += [path for path in self.root.glob("_commits/*/*.json") if path not in newest]
+        doomed += [
+            path
+            for table in schema.ddl()
+            for path in (self.root / table).glob("*.parquet")
+            if f"{table}/{path.name}" not in named
+        ]
+        for path in doomed:
+            path.unlink(missing_ok=True)
+        return len(doomed)
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def epoch(self) -> int:
+        """Number of the run that holds, or held last, the lock; 0 where none ever did."""
+        try:
+            return int(json.loads((self.root / "_lock.json").read_text("utf-8"))["epoch"])
+        except FileNotFoundError:
+            return 0
+
+    def committed(self, stage: str, shard: str, digest: str) -> Commit | None:
+        """The record of exactly this work, or None: then it is to be done."""
+        return self.load(f"{stage}/{shard}-{digest[:16]}", digest)
+
+    def load(self, key: str, digest: str | None = None) -> Commit | None:
+        """The newest revision of a record by its key."""
+        path = self.root / "_commits" / f"{key}.json"
+        revisions = sorted(
+            path.parent.glob(f"{path.stem}.r*.json"), key=lambda item: int(item.stem.rpartition(".r")[2])
+        )
+        newest = revisions[-1] if revisions else path
+        if not newest.exists():
+            return None
+        commit = self._load(newest)
+        if digest is not None and commit.digest != digest:
+            raise StoreFault(f"{newest}: two pieces of work share the first 16 digits of their digest")
+        return commit
+
+    def _load(self, path: Path) -> Commit:
+        try:
+            return Commit.from_json(path.read_text("utf-8"))
+        except (ValueError, KeyError, TypeError) as exc:
+            raise StoreFault(
+                f"{path}: not a commit record ({exc}); remove it and run again, its work is redone"
+            ) from exc
+
+    def commits(self, stage: str) -> list[Commit]:
+        """Every record of a stage, newest revisions only, sorted by key; also those no head names."""
+        keys = set()
+        for path in (self.root / "_commits" / stage).glob("*.json"):
+            match = _RECORD.match(path.name)
+            if match:
+                keys.add(f"{stage}/{match['shard']}-{match['digest']}")
+        return [commit for key in sorted(keys) if (commit := self.load(key))]
+
+    def all_commits(self) -> list[Commit]:
+        """Every record of every stage."""
+        stages = sorted(path.name for path in (self.root / "_commits").glob("*") if path.is_dir())
+        return [commit for stage in stages for commit in self.commits(stage)]
+
+    def head(self) -> Head | None:
+        """The newest head, or None in a folder where nothing was finished yet."""
+        numbers = sorted((self.root / "heads").glob("[0-9]*.json"))
+        if not numbers:
+            return None
+        raw = json.loads(numbers[-1].read_text("utf-8"))
+        return Head(
+            raw["number"], raw["epoch"], raw["recipe"], {k: tuple(v) for k, v in raw["commits"].items()}
+        )
+
+    def in_force(self, head: Head) -> list[Commit]:
+        """The commits that a head names. Raises StoreFault where a record is missing."""
+        found = []
+        for keys in head.commits.values():
+            for key in keys:
+                commit = self.load(key)
+                if commit is None:
+                    raise StoreFault(
+                        f"{self.root}: head {head.number} names {key}, and there is no such record"
+                    )
+                found.append(commit)
+        return found
+
+    def check(self, item: TableFile) -> Path:
+        """Path of a committed file whose SHA-256 is what the record says; read once a process while unchanged.
+
+        Raises StoreFault naming the file where it is missing or changed.
+        """
+        path = self.root / item.name
+        try:
+            stat = path.stat()
+        except FileNotFoundError as exc:
+            raise StoreFault(
+                f"{path}: missing, though a commit record names it; restore it from a copy"
+            ) from exc
+        state = (stat.st_size, stat.st_mtime_ns)
+        if self._checked.get(item.name) != state:
+            seen = sha256_file(path)
+            if seen != item.sha256:
+                raise StoreFault(
+                    f"{path}: sha256 is {seen[:16]}..., its record says {item.sha256[:16]}...; the file was"
+                    " changed or the disk is failing: restore it, or remove its record under _commits and run again"
+                )
+            self._checked[item.name] = state
+        return path
+
+    def read(self, item: TableFile, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of a committed file, checked first."""
+        path = self.check(item)
+        table = pq.ParquetFile(path).read(columns=list(columns) if columns else None)
+        schema.require_version(item.table, table.schema.metadata, str(path))
+        return table
+
+
+def column_digests(data: pa.Table) -> dict[str, str]:
+    """A digest of each column's values, so that a stage is redone only where what it reads has changed."""
+    digests = {}
+    for name in data.column_names:
+        sink = pa.BufferOutputStream()
+        column = data.select([name]).combine_chunks().replace_schema_metadata(None)
+        with pa.ipc.new_stream(sink, column.schema) as writer:
+            writer.write_table(column)
+        digests[name] = hashlib.sha256(sink.getvalue()).hexdigest()[:32]
+    return digests
