@@ -36,7 +36,7 @@ def connect(
     con = duckdb.connect(":memory:")
     con.execute("SET enable_progress_bar = false")
     for table, files in files_by_table(commits).items():
-        if check is None and table != "pixels" or check is not None and table in check:
+        if (check is None and table != "pixels") or (check is not None and table in check):
             for item in files:
                 store.check(item)
         con.execute(_table_sql(table, [str(store.root / item.name) for item in files]))
@@ -52,9 +52,7 @@ def open_run(root: Path) -> duckdb.DuckDBPyConnection:
     store = Store(root)
     head = store.head()
     if head is None:
-        raise ConfigError(
-            f"{root}: no finished work here (no heads/*.json); make some with: promptforge run mini"
-        )
+        raise ConfigError(f"{root}: no finished work here (no heads/*.json); make some with: promptforge run mini")
     return connect(store, store.in_force(head), check=())
 
 

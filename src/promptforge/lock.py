@@ -134,9 +134,5 @@ class Lock:
                 raise LockedError(self._held(self._read()))
 
     def _held(self, owner: dict[str, Any]) -> str:
-        who = (
-            f"process {owner['pid']} on {owner['host']} (run {owner['epoch']})"
-            if owner
-            else "another process"
-        )
+        who = f"process {owner['pid']} on {owner['host']} (run {owner['epoch']})" if owner else "another process"
         return f"{self.root}: held by {who}; wait until it has finished, or choose another folder with --out"

@@ -131,9 +131,7 @@ class RunSettings(_Strict):
     workers: int = Field(2, ge=1, le=256, description="ranks that render and score at once")
     shard_rows: int = Field(50_000, ge=1, description="rows of a text shard")
     bucket_images: int = Field(256, ge=1, description="pictures of a render bucket")
-    increment: int = Field(
-        64, ge=1, le=64, description="pictures committed at a time: the most that a kill loses"
-    )
+    increment: int = Field(64, ge=1, le=64, description="pictures committed at a time: the most that a kill loses")
 
 
 class Recipe(_Strict):
@@ -142,14 +140,10 @@ class Recipe(_Strict):
     name: str = Field(pattern=r"\A[a-z0-9][a-z0-9_-]{0,63}\Z", description="names the run folder")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of sources and noise")
     sources: tuple[SourceSpec, ...] = Field(min_length=1)
-    filters: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="module of filters/ -> parameters"
-    )
+    filters: dict[str, dict[str, Any]] = Field(default_factory=dict, description="module of filters/ -> parameters")
     regime: Regime
     render: Render = Render()
-    scorers: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="module of scorers/ -> parameters"
-    )
+    scorers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="module of scorers/ -> parameters")
     select: Select = Select()
     publish: Publish = Publish()
     run: RunSettings = RunSettings()
@@ -195,9 +189,7 @@ def read(name: str) -> dict[str, Any]:
     elif name in available():
         text = (resources.files("promptforge") / "recipes" / f"{name}.toml").read_text("utf-8")
     else:
-        raise ConfigError(
-            f"no recipe {name!r}{nearest(name, available())}; a file of your own must end in .toml"
-        )
+        raise ConfigError(f"no recipe {name!r}{nearest(name, available())}; a file of your own must end in .toml")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
@@ -209,7 +201,7 @@ def override(raw: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
 
     List items are addressed by number. Raises ConfigError for a setting without '=' or a path through a value.
     """
-    result = _copy(raw)
+    result: dict[str, Any] = _copy(raw)
     for setting in settings:
         path, separator, text = setting.partition("=")
         if not separator or not path.strip():
@@ -267,7 +259,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: 
         elif item["type"] == "missing":
             lines.append(f"{path}: missing; it must be given")
         elif item["type"] == "value_error":
-            lines.append(f"{path}: {str(item['ctx']['error'])}")
+            lines.append(f"{path}: {item['ctx']['error']!s}")
         else:
             lines.append(f"{path}: is {item['input']!r}; {item['msg'][0].lower()}{item['msg'][1:]}")
     return "\n".join(f"{where}: {line}" for line in lines)

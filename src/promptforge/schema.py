@@ -124,11 +124,7 @@ def describe(name: str) -> TableDoc:
 @cache
 def view_names() -> tuple[str, ...]:
     """Names of the views in views.sql, sorted."""
-    rows = (
-        _database()
-        .cursor()
-        .execute("SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY view_name")
-    )
+    rows = _database().cursor().execute("SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY view_name")
     return tuple(row[0] for row in rows.fetchall())
 
 
@@ -153,12 +149,11 @@ def conform(table: str, data: pa.Table, where: str = "") -> pa.Table:
         )
     for field in schema:
         seen = data.schema.field(field.name).type
-        if seen != field.type and not pa.types.is_null(seen):
-            if not _same_shape(seen, field.type):
-                raise SchemaFault(
-                    f"{place}column {table}.{field.name} is {seen}, schemas/{table}.sql says {field.type};"
-                    " bump the table's version if that is meant"
-                )
+        if not pa.types.is_null(seen) and not _same_shape(seen, field.type):
+            raise SchemaFault(
+                f"{place}column {table}.{field.name} is {seen}, schemas/{table}.sql says {field.type};"
+                " bump the table's version if that is meant"
+            )
     arranged = data.select(schema.names)
     try:
         result = arranged.cast(schema).combine_chunks()
@@ -195,6 +190,4 @@ def require_version(table: str, metadata: dict[bytes, bytes] | None, where: str)
     seen = (metadata or {}).get(TABLE_KEY, b"nothing").decode("utf-8", "replace")
     wanted = f"{table}/{version(table)}"
     if seen != wanted:
-        raise SchemaFault(
-            f"{where}: holds table {seen}, expected {wanted}; use the promptforge that wrote it"
-        )
+        raise SchemaFault(f"{where}: holds table {seen}, expected {wanted}; use the promptforge that wrote it")

@@ -30,9 +30,7 @@ from promptforge.files import TEMPORARY, put, put_new, sha256_file
 from promptforge.records import canonical_json
 
 _RECORD = re.compile(r"\A(?P<shard>[a-z0-9_.]+)-(?P<digest>[0-9a-f]{16})(?:\.r(?P<revision>\d+))?\.json\Z")
-_ENCODED_COLUMNS = {
-    "pixels": ["encoded"]
-}  # compressed pictures: a second compression costs time, saves nothing
+_ENCODED_COLUMNS = {"pixels": ["encoded"]}  # compressed pictures: a second compression costs time, saves nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +230,7 @@ class Store:
         if not numbers:
             return None
         raw = json.loads(numbers[-1].read_text("utf-8"))
-        return Head(
-            raw["number"], raw["epoch"], raw["recipe"], {k: tuple(v) for k, v in raw["commits"].items()}
-        )
+        return Head(raw["number"], raw["epoch"], raw["recipe"], {k: tuple(v) for k, v in raw["commits"].items()})
 
     def in_force(self, head: Head) -> list[Commit]:
         """The commits that a head names. Raises StoreFault where a record is missing."""
@@ -243,9 +239,7 @@ class Store:
             for key in keys:
                 commit = self.load(key)
                 if commit is None:
-                    raise StoreFault(
-                        f"{self.root}: head {head.number} names {key}, and there is no such record"
-                    )
+                    raise StoreFault(f"{self.root}: head {head.number} names {key}, and there is no such record")
                 found.append(commit)
         return found
 
@@ -258,9 +252,7 @@ class Store:
         try:
             stat = path.stat()
         except FileNotFoundError as exc:
-            raise StoreFault(
-                f"{path}: missing, though a commit record names it; restore it from a copy"
-            ) from exc
+            raise StoreFault(f"{path}: missing, though a commit record names it; restore it from a copy") from exc
         state = (stat.st_size, stat.st_mtime_ns)
         if self._checked.get(item.name) != state:
             seen = sha256_file(path)

@@ -23,9 +23,7 @@ from promptforge.stages.run import Run, Unit
 from promptforge.store import Commit
 
 VERSION = 1
-BLOCK_ROWS = (
-    1024  # sources take turns by blocks of this many rows, so that none has to be read to its end first
-)
+BLOCK_ROWS = 1024  # sources take turns by blocks of this many rows, so that none has to be read to its end first
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +53,7 @@ def shards(run: Run) -> list[Shard]:
     names = [run.source(position).name for position in range(len(run.parts.sources))]
     for position, name in enumerate(names):
         if name in names[:position]:
-            raise ConfigError(
-                f"sources.{position}: a second source called {name!r}; give it a name of its own"
-            )
+            raise ConfigError(f"sources.{position}: a second source called {name!r}; give it a name of its own")
         offset = 0
         seen: Counter[str] = Counter()
         for number, part in enumerate(run.source(position).parts()):
@@ -187,7 +183,7 @@ def _derive(candidate: Candidate, natural_share: float) -> dict[str, Any]:
 
 
 def _split(expected: tuple[str, ...], scene: records.Scene, group: str, natural_share: float) -> str:
-    reserved = lexicon.split_of(expected, scene)
+    reserved: str = lexicon.split_of(expected, scene)
     if reserved == "train" and int(records.content_id("natural", group)[:8], 16) < natural_share * 2**32:
         return "test_natural"
     return reserved

@@ -84,13 +84,11 @@ def resolve(recipe: Recipe, where: str) -> Parts:
         for number, spec in enumerate(recipe.sources)
     ]
     filters = [
-        _part("filters", kind, params, f"filters.{kind}", where, faults)
-        for kind, params in recipe.filters.items()
+        _part("filters", kind, params, f"filters.{kind}", where, faults) for kind, params in recipe.filters.items()
     ]
     teacher = _part("teachers", recipe.regime.teacher, recipe.regime.params, "regime", where, faults)
     scorers = [
-        _part("scorers", kind, params, f"scorers.{kind}", where, faults)
-        for kind, params in recipe.scorers.items()
+        _part("scorers", kind, params, f"scorers.{kind}", where, faults) for kind, params in recipe.scorers.items()
     ]
     if faults:
         raise ConfigError("\n".join(faults))
@@ -104,9 +102,7 @@ def _all(parts: list[Part | None]) -> tuple[Part, ...]:
     return tuple(part for part in parts if part is not None)
 
 
-def _part(
-    package: str, kind: str, params: Mapping[str, Any], path: str, where: str, faults: list[str]
-) -> Part | None:
+def _part(package: str, kind: str, params: Mapping[str, Any], path: str, where: str, faults: list[str]) -> Part | None:
     if kind not in known(package):
         faults.append(f"{where}: {path}: no module {kind!r} in {package}{nearest(kind, known(package))}")
         return None

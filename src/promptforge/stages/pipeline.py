@@ -67,7 +67,7 @@ def text_shards(root: Path) -> int:
 
 
 def make_text(root: Path, shard: int) -> list[Tally]:
-    """generate and filter one shard."""
+    """Generate and filter one shard."""
     run = open_run(root)
     piece = generate.shards(run)[shard]
     made, first = run.work(generate.unit(run, piece))
@@ -113,8 +113,7 @@ def make_score(root: Path, rank: int, world: int) -> Tally:
     if not todo:
         return Tally("score", skipped=1)
     scorers = {part.kind: build_scorer(part) for part in run.parts.scorers}
-    pixels = score.PixelReader(run)
-    return score.score_rank(run, scorers, pixels, todo, rank, world, lambda n: meter(root).add("score", n))
+    return score.score_rank(run, scorers, todo, rank, world, lambda n: meter(root).add("score", n))
 
 
 def make_select(root: Path) -> Tally:

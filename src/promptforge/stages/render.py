@@ -96,9 +96,7 @@ def plan_unit(run: Run, teacher: Teacher, text: Sequence[Commit]) -> Unit:
             for prompt, group in chosen
             for take in range(recipe.render.takes)
         ]
-        return {"render_plan": pa.Table.from_pylist(plan, schema=arrow_schema("render_plan"))}, {
-            "images": len(plan)
-        }
+        return {"render_plan": pa.Table.from_pylist(plan, schema=arrow_schema("render_plan"))}, {"images": len(plan)}
 
     return Unit("plan", "all", digest, make)
 

@@ -76,9 +76,7 @@ class Run:
         """The source at this place of the recipe, built once a process."""
         with self._guard:
             if position not in self._sources:
-                self._sources[position] = components.build_source(
-                    self.parts.sources[position], self.recipe.seed
-                )
+                self._sources[position] = components.build_source(self.parts.sources[position], self.recipe.seed)
             return self._sources[position]
 
     @cached_property
@@ -117,9 +115,7 @@ def open_run(root: Path) -> Run:
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError as exc:
-        raise ConfigError(
-            f"{root}: no run here (no _run.json); start one with: promptforge run mini"
-        ) from exc
+        raise ConfigError(f"{root}: no run here (no _run.json); start one with: promptforge run mini") from exc
     return _opened(root, text)
 
 

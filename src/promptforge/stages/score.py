@@ -98,9 +98,7 @@ class PixelReader:
             raise StoreFault(f"{self._run.root}: no committed picture {image_id}; run again to render it")
         if item.name not in self._open:
             table = self._run.store.read(item)
-            self._open[item.name] = dict(
-                zip(table["image_id"].to_pylist(), table["encoded"].to_pylist(), strict=True)
-            )
+            self._open[item.name] = dict(zip(table["image_id"].to_pylist(), table["encoded"].to_pylist(), strict=True))
             if len(self._open) > 4:
                 self._open.popitem(last=False)
         return self._open[item.name][image_id]
@@ -109,7 +107,6 @@ class PixelReader:
 def score_rank(
     run: Run,
     scorers: Mapping[str, Scorer],
-    pixels: PixelReader,
     todo: Mapping[int, Sequence[dict[str, Any]]],
     rank: int,
     world: int,
@@ -117,6 +114,7 @@ def score_rank(
 ) -> Tally:
     """Measure the pictures of the buckets that are `rank` modulo `world`; commit the scores in increments."""
     total = Tally("score")
+    pixels = PixelReader(run)
     for bucket in (number for number in sorted(todo) if number % world == rank):
         for rows in increments(todo[bucket], run.recipe.run.increment):
             _, tally = run.work(_increment(scorers, pixels, bucket, rows, progress))
@@ -131,9 +129,7 @@ def _increment(
     rows: Sequence[dict[str, Any]],
     progress: Callable[[int], None],
 ) -> Unit:
-    digest = records.digest_of(
-        {"version": VERSION, "scores": [[row["image_id"], row["digests"]] for row in rows]}
-    )
+    digest = records.digest_of({"version": VERSION, "scores": [[row["image_id"], row["digests"]] for row in rows]})
 
     def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
         found: list[dict[str, Any]] = []

@@ -175,9 +175,7 @@ def decide(con: duckdb.DuckDBPyConnection, run: Run) -> pa.Table:
 def _check_complete(con: duckdb.DuckDBPyConnection) -> None:
     """Raise StoreFault where a planned picture or a wanted score is not there: a decision would rest on a gap."""
     unmade = con.sql("SELECT count(*) FROM render_plan ANTI JOIN images USING (image_id)").fetchone()
-    unscored = con.sql(
-        "SELECT count(*) FROM in_force ANTI JOIN scores USING (image_id, scorer, digest)"
-    ).fetchone()
+    unscored = con.sql("SELECT count(*) FROM in_force ANTI JOIN scores USING (image_id, scorer, digest)").fetchone()
     assert unmade is not None and unscored is not None
     if unmade[0] or unscored[0]:
         raise StoreFault(
