@@ -49,7 +49,7 @@ def _deduplicated(run: Run) -> list[Commit]:
 
 def _planned(run: Run) -> tuple[list[Commit], Commit]:
     text = _deduplicated(run)
-    return text, _found(run, render.plan_unit(run, build_teacher(run.parts.teacher), text))
+    return text, _found(run, render.plan_unit(run, text))
 
 
 def _scored(run: Run) -> list[Commit]:
@@ -86,7 +86,7 @@ def make_dedup(root: Path) -> Tally:
 def make_plan(root: Path) -> Tally:
     """The list of pictures that are wanted."""
     run = open_run(root)
-    _, tally = run.work(render.plan_unit(run, build_teacher(run.parts.teacher), _deduplicated(run)))
+    _, tally = run.work(render.plan_unit(run, _deduplicated(run)))
     return tally
 
 
@@ -129,6 +129,18 @@ def make_publish(root: Path) -> Tally:
     commits = _scored(run)
     _, tally = publish(run, [*commits, _found(run, select.unit(run, commits))])
     return tally
+
+
+def make_all(root: Path, epoch: int, world: int = 1) -> list[Tally]:
+    """Every stage in order, in this process and thread; the scheduler's flow does the same with tasks."""
+    tallies = [tally for shard in range(text_shards(root)) for tally in make_text(root, shard)]
+    tallies += [make_dedup(root), make_plan(root)]
+    tallies += [make_render(root, rank, world) for rank in range(world)]
+    tallies += [make_score(root, rank, world) for rank in range(world)]
+    tallies += [make_select(root), make_publish(root)]
+    record_cost(root, epoch, tallies)
+    advance(root, epoch, "publish")
+    return tallies
 
 
 def advance(root: Path, epoch: int, through: str) -> Head:

@@ -45,7 +45,7 @@ def wanted(recipe: Recipe) -> dict[str, int | None]:
     return {axis: None if quota[axis] == "all" else math.ceil(quota[axis] * factor) for axis in AXES}
 
 
-def plan_unit(run: Run, teacher: Teacher, text: Sequence[Commit]) -> Unit:
+def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
     """The committed list of pictures that this recipe wants."""
     recipe = run.recipe
     digest = records.digest_of(
@@ -55,7 +55,7 @@ def plan_unit(run: Run, teacher: Teacher, text: Sequence[Commit]) -> Unit:
             "sample": recipe.render.sample,
             "takes": recipe.render.takes,
             "wanted": wanted(recipe),
-            "teacher": teacher.fingerprint,
+            "teacher": run.teacher_fingerprint,
             "input": digest_columns(
                 text,
                 {
@@ -86,11 +86,11 @@ def plan_unit(run: Run, teacher: Teacher, text: Sequence[Commit]) -> Unit:
         n_buckets = max(1, math.ceil(len(chosen) * recipe.render.takes / recipe.run.bucket_images))
         plan = [
             {
-                "image_id": records.image_id(prompt, teacher.fingerprint, take),
+                "image_id": records.image_id(prompt, run.teacher_fingerprint, take),
                 "prompt_id": prompt,
                 "take": take,
                 "seed": records.noise_seed(group, take, recipe.seed),
-                "teacher": teacher.fingerprint,
+                "teacher": run.teacher_fingerprint,
                 "bucket": int(prompt[:8], 16) % n_buckets,
             }
             for prompt, group in chosen

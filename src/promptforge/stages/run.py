@@ -80,6 +80,11 @@ class Run:
             return self._sources[position]
 
     @cached_property
+    def teacher_fingerprint(self) -> str:
+        """Fingerprint of the recipe's teacher."""
+        return components.build_teacher(self.parts.teacher).fingerprint
+
+    @cached_property
     def resolved(self) -> dict[str, Any]:
         """The recipe without [run], with every default filled in: what a head and the manifest state."""
         return {
