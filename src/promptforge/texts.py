@@ -1,0 +1,139 @@
+"""Cleaning a prompt, folding it for comparison, counting its words, telling its axis, showing it in a terminal.
+
+Cleaning repairs what no writer meant (mojibake, HTML entities, zero-width characters, decomposed letters, odd white
+space) and leaves what a writer may have meant: curly quotes, full-width letters, ligatures, ZWJ and ZWNJ (emoji
+sequences, Indic and Persian scripts). Control characters stay too, for the filter `characters` to drop the row.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from promptforge.records import Axis, Scene, content_id
+
+VERSION = 1
+
+#: Every code that `clean` can give, in the order of its answer.
+REPAIRS = ("html_entity", "mojibake", "zero_width", "normal_form", "white_space")
+
+# White space alone: str.split would also take the separators U+001C to U+001F, which are control characters.
+_WHITE = " \t\n\v\f\r\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_RUN = re.compile(rf"[{_WHITE}]+")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_ZERO_WIDTH = re.compile("[\u00ad\u200b\u2060\ufeff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A cleaned text and the codes of what was repaired, in the order of REPAIRS."""
+
+    text: str
+    repairs: tuple[str, ...]
+
+
+def clean(text: str) -> Cleaned:
+    """The text as it is rendered; cleaning it again changes nothing. Lone surrogates become U+FFFD."""
+    if text.isascii() and "&" not in text:  # ftfy costs 25 times as much and could change nothing here
+        if text.isprintable() and "  " not in text and text[:1] != " " != text[-1:]:
+            return Cleaned(text, ())
+        tidy = _tidy(text)
+        return Cleaned(tidy, ("white_space",) if tidy != text else ())
+    done: set[str] = set()
+    while True:  # one repair can uncover another, e.g. an entity that spells half of a mojibake
+        before = text
+        for name, repair in (
+            ("html_entity", _unescape),
+            ("mojibake", _fix_encoding),
+            ("zero_width", lambda value: _ZERO_WIDTH.sub("", value)),
+            ("normal_form", lambda value: unicodedata.normalize("NFC", value)),
+            ("white_space", _tidy),
+        ):
+            repaired = repair(text)
+            if repaired != text:
+                done.add(name)
+                text = repaired
+        if text == before:
+            return Cleaned(text, tuple(name for name in REPAIRS if name in done))
+
+
+def _tidy(text: str) -> str:
+    return _RUN.sub(" ", text).strip(" ")
+
+
+def _unescape(text: str) -> str:
+    """Entities that end in a semicolon, also those escaped twice; "AT&T" and "&c" stay."""
+    while "&" in text:
+        repaired = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
+        if repaired == text:
+            break
+        text = repaired
+    return text
+
+
+def _fix_encoding(text: str) -> str:
+    if text.isascii():
+        return text
+    import ftfy
+
+    # All else that ftfy can do is off: quotes, width, ligatures and control characters are the writer's.
+    config = ftfy.TextFixerConfig(explain=False)
+    return ftfy.fix_encoding(ftfy.fixes.fix_surrogates(text), config)  # type: ignore[no-any-return]
+
+
+class _Blanks(dict[int, str]):
+    """str.translate table: punctuation to a blank, everything else to itself; filled as characters turn up."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        # Symbols stay: "$5", "C++" and an emoji say something. Accents used as quotes do not.
+        folds = unicodedata.category(character)[0] in "PZ" or character in "`\u00b4^\u00a8"
+        return self.setdefault(code, " " if folds else character)
+
+
+_BLANKS = _Blanks()
+
+
+def fold(text: str) -> str:
+    """Compatibility-normalised, case-folded, punctuation and white space as single blanks, words in order.
+
+    A text of nothing but punctuation folds to itself, so that "!!!" and "???" differ.
+    """
+    wide = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(wide.translate(_BLANKS).split()) or " ".join(wide.split())
+
+
+def fold_key(text: str) -> str:
+    """Name of a folded text; equal keys are exact duplicates."""
+    return content_id("fold", fold(text))
+
+
+def n_words(text: str) -> int:
+    """Words split at white space; for a script without blanks this says little."""
+    return len(text.split())
+
+
+def tell_axis(text: str, expected: tuple[str, ...], scene: Scene) -> str:
+    """The axis of a prompt whose source does not say it."""
+    if expected:
+        return Axis.TEXT_RENDERING
+    bound = [item for item in scene.objects if item.colour or item.shape or item.texture]
+    if scene.relations or any(item.count > 1 for item in scene.objects) or len(scene.objects) > 1 or bound:
+        return Axis.SEMANTIC_UNDERSTANDING
+    return Axis.IMAGE_QUALITY
+
+
+def show(text: str) -> str:
+    r"""The text for a terminal: what cannot be seen, moves the cursor or turns the direction is a visible escape.
+
+    An ESC becomes \x1b, a bidi override \u202e, a line end \n. ZWJ and ZWNJ stay: without them emoji and some
+    scripts fall apart.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        mark if mark.isprintable() or mark in "\u200c\u200d" else mark.encode("unicode_escape").decode("ascii")
+        for mark in text
+    )
