@@ -146,9 +146,13 @@ def make_all(root: Path, epoch: int, world: int = 1) -> list[Tally]:
 def advance(root: Path, epoch: int, through: str) -> Head:
     """Put the commits up to a stage in force (a new head), and write tables.sql beside it.
 
-    `through` is dedup, score, select or publish. Purges and costs always count.
+    `through` is dedup, score, select or publish. Purges and costs always count. A folder that has published keeps
+    its head until the next publish is done, so that a reader never sees a half-made state in place of a whole one.
     """
     run = open_run(root)
+    latest = run.store.head()
+    if through != "publish" and latest and "publish" in latest.commits:
+        return latest
     if through == "dedup":
         commits = _deduplicated(run)
     else:
