@@ -1,0 +1,1 @@
+"""Measures of a frame as a whole, for the scorers that need them."""

@@ -1,0 +1,1 @@
+"""How a reading is compared with the strings that a prompt asked for: distances, matching of lines, judgement."""

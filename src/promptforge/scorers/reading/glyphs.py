@@ -1,0 +1,52 @@
+"""Whether a reading and the wanted text can be the same drawing.
+
+An engine cannot tell what many typefaces draw alike (I, l, 1; O, 0), takes c, o, s, u, v, w, x, z for
+their capitals where nothing stands beside them, answers with Greek or Cyrillic twins of Latin letters, and
+loses blanks and small marks. Those differences say nothing about the picture. Every other difference of one
+character does: cat is not cot, coffee is not coffe.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+#: Drawn alike in at least one common typeface, case kept. Not transitive: `same_drawing` never chains them.
+ALIKE: frozenset[frozenset[str]] = frozenset(
+    frozenset(pair)
+    for pair in (
+        *("Il", "I1", "l1", "I|", "l|", "1|", "O0", "o0", "×x", "×X"),
+        *("αa", "γy", "ιi", "κk", "νv", "οo", "ρp", "υu", "χx", "аa", "еe", "кk", "оo", "рp", "сc", "уy", "хx"),
+    )
+)
+#: Capitals of the same shape as their small letter.
+_SAME_SHAPE = frozenset("ckopsuvwxz")
+#: Marks that carry meaning when lost, unlike stops, quotes and dashes: kept by `essence`.
+_KEPT_MARKS = frozenset("%&#@*")
+
+
+def essence(text: str) -> str:
+    """NFKC, only letters, digits, symbols and %&#@*; no white space, no other marks; case kept."""
+    return "".join(
+        char
+        for char in unicodedata.normalize("NFKC", text)
+        if char in _KEPT_MARKS or unicodedata.category(char)[0] in "LMNS"
+    )
+
+
+def same_drawing(read: str, wanted: str, *, case: bool = False) -> bool:
+    """Whether the reading is what an engine may answer to a right drawing of `wanted`; symmetric, reflexive.
+
+    With `case`, a capital for a small letter is a difference, except where both have one shape (o O, s S).
+    """
+    one, other = essence(read), essence(wanted)
+    if len(one) != len(other):
+        return False
+    return all(same_glyph(a, b, case=case) for a, b in zip(one, other, strict=True))
+
+
+def same_glyph(one: str, other: str, *, case: bool = False) -> bool:
+    """Whether two characters may be one drawing."""
+    if one == other or frozenset((one, other)) in ALIKE:
+        return True
+    small, other_small = one.casefold(), other.casefold()
+    return small == other_small and (not case or small in _SAME_SHAPE)
