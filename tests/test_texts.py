@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from promptforge import records, texts
 from promptforge.records import Relation, Scene, SceneObject
 
-ODD = "aZ9 &;#xampquot'’“\t\n\u00a0\u00ad\u200b\u200c\u200d\u2060\ufeff\u0301e\u0085\x1b\x00Ã©â€™Å\ud800\U0001f468\ufb01ｗ"
+ODD = (
+    "aZ9 &;#xampquot'’“"
+    "\t\n\u00a0\u00ad\u200b\u200c\u200d\u2060\ufeff\u0301e\u0085\x1b\x00Ã©â€™Å\ud800\U0001f468\ufb01ｗ"
+)
 ODD_TEXT = st.text(alphabet=ODD, max_size=24) | st.text(max_size=24)
 
 

@@ -1,0 +1,1 @@
+"""Where prompts come from: each module is a kind of source."""
