@@ -137,7 +137,7 @@ class RunSettings(_Strict):
 class Recipe(_Strict):
     """What to build."""
 
-    name: str = Field(pattern=r"\A[a-z0-9][a-z0-9_-]{0,63}\Z", description="names the run folder")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="names the run folder")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of sources and noise")
     sources: tuple[SourceSpec, ...] = Field(min_length=1)
     filters: dict[str, dict[str, Any]] = Field(default_factory=dict, description="module of filters/ -> parameters")
