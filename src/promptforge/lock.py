@@ -34,14 +34,28 @@ def boot_id() -> str:
         return socket.gethostname()
 
 
-def _alive(pid: int) -> bool:
+def _born(pid: int) -> str | None:
+    """When a living process of this boot started, in the kernel's ticks; None where it is gone or a zombie.
+
+    The number alone does not name a process: a container that starts again hands out the same ones. Where the kernel
+    has no /proc every living process was born at "".
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return _signalled(pid)
+    state, start = fields[0], fields[19]  # fields 3 and 22 of proc(5)
+    return None if state in "ZX" else start
+
+
+def _signalled(pid: int) -> str | None:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return False
+        return None
     except PermissionError:
-        return True
-    return True
+        return ""
+    return ""
 
 
 class Lock:
@@ -98,6 +112,10 @@ class Lock:
             found: dict[str, Any] = json.loads((self.root / "_lock.json").read_text("utf-8"))
         except FileNotFoundError:
             return {}
+        except ValueError as exc:
+            raise LockedError(
+                f"{self.root / '_lock.json'}: not a lock record ({exc}); where no run is at work here, remove it"
+            ) from exc
         return found
 
     def _write(self, beat: int, *, held: bool) -> None:
@@ -105,6 +123,7 @@ class Lock:
             "host": socket.gethostname(),
             "boot": boot_id(),
             "pid": os.getpid(),
+            "born": _born(os.getpid()),
             "epoch": self.epoch,
             "beat": beat,
             "held": held,
@@ -121,8 +140,10 @@ class Lock:
 
     def _wait_until_still(self, before: dict[str, Any]) -> None:
         """Return when the holder is dead; raise LockedError when its beat moves."""
-        if before["boot"] == boot_id() and not _alive(before["pid"]):
-            return
+        if before["boot"] == boot_id():
+            born = _born(before["pid"])
+            if born is None or (born and born != before.get("born", born)):
+                return
         self._say(
             f"{self.root} was left locked by process {before['pid']} on {before['host']};"
             f" watching its heartbeat for {self._still_s:.0f} s"

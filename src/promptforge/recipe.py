@@ -185,14 +185,14 @@ def read(name: str) -> dict[str, Any]:
         path = Path(name)
         if not path.is_file():
             raise ConfigError(f"{name}: no such recipe file; {', '.join(available())} come with promptforge")
-        text = path.read_text("utf-8")
+        text = path.read_bytes()
     elif name in available():
-        text = (resources.files("promptforge") / "recipes" / f"{name}.toml").read_text("utf-8")
+        text = (resources.files("promptforge") / "recipes" / f"{name}.toml").read_bytes()
     else:
         raise ConfigError(f"no recipe {name!r}{nearest(name, available())}; a file of your own must end in .toml")
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+        return tomllib.loads(text.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{name}: not TOML: {exc}") from exc
 
 

@@ -102,10 +102,8 @@ class Store:
         """Check, write and record what a piece of work made; where another worker won, return theirs."""
         files = tuple(self._put_table(stage, shard, name, tables[name]) for name in sorted(tables))
         commit = Commit(stage, shard, digest, files, dict(sorted((counts or {}).items())))
-        path = self._record_path(commit)
-        if put_new(path, canonical_json(asdict(commit)).encode()):
-            return commit
-        return self._load(path)
+        put_new(self._record_path(commit), canonical_json(asdict(commit)).encode())
+        return self.load(commit.key, digest) or commit  # a rewrite outranks a worker that comes late
 
     def rewrite(self, old: Commit, tables: Mapping[str, pa.Table]) -> Commit:
         """Replace what a commit holds (dropped text or pixels); the work counts as done under its old digest."""
@@ -113,7 +111,9 @@ class Store:
         new = Commit(old.stage, old.shard, old.digest, files, old.counts, old.revision + 1)
         put_new(self._record_path(new), canonical_json(asdict(new)).encode())
         self._record_path(old).unlink(missing_ok=True)
-        keep = {item.name for item in new.files}
+        # Equal output under two digests is one file: it stays while another record of the shard names it.
+        others = (self._record_path(old).parent).glob(f"{old.shard}-*.json")
+        keep = {item.name for path in others for item in self._load(path).files}
         for item in old.files:
             if item.name not in keep:
                 (self.root / item.name).unlink(missing_ok=True)
@@ -183,6 +183,8 @@ class Store:
             return int(json.loads((self.root / "_lock.json").read_text("utf-8"))["epoch"])
         except FileNotFoundError:
             return 0
+        except (ValueError, KeyError, TypeError) as exc:
+            raise StoreFault(f"{self.root / '_lock.json'}: not a lock record ({exc})") from exc
 
     def committed(self, stage: str, shard: str, digest: str) -> Commit | None:
         """The record of exactly this work, or None: then it is to be done."""
@@ -205,7 +207,7 @@ class Store:
     def _load(self, path: Path) -> Commit:
         try:
             return Commit.from_json(path.read_text("utf-8"))
-        except (ValueError, KeyError, TypeError) as exc:
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise StoreFault(
                 f"{path}: not a commit record ({exc}); remove it and run again, its work is redone"
             ) from exc
@@ -229,8 +231,16 @@ class Store:
         numbers = sorted((self.root / "heads").glob("[0-9]*.json"))
         if not numbers:
             return None
-        raw = json.loads(numbers[-1].read_text("utf-8"))
-        return Head(raw["number"], raw["epoch"], raw["recipe"], {k: tuple(v) for k, v in raw["commits"].items()})
+        return self.load_head(numbers[-1])
+
+    def load_head(self, path: Path) -> Head:
+        """The head that a file holds. Raises StoreFault where it holds none."""
+        try:
+            raw = json.loads(path.read_text("utf-8"))
+            commits = {stage: tuple(keys) for stage, keys in raw["commits"].items()}
+            return Head(int(raw["number"]), int(raw["epoch"]), dict(raw["recipe"]), commits)
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise StoreFault(f"{path}: not a head ({exc}); remove it and run again, its commits are all there") from exc
 
     def in_force(self, head: Head) -> list[Commit]:
         """The commits that a head names. Raises StoreFault where a record is missing."""

@@ -174,10 +174,11 @@ def decide(con: duckdb.DuckDBPyConnection, run: Run) -> pa.Table:
 
 def _check_complete(con: duckdb.DuckDBPyConnection) -> None:
     """Raise StoreFault where a planned picture or a wanted score is not there: a decision would rest on a gap."""
-    unmade = con.sql("SELECT count(*) FROM render_plan ANTI JOIN images USING (image_id)").fetchone()
-    unscored = con.sql("SELECT count(*) FROM in_force ANTI JOIN scores USING (image_id, scorer, digest)").fetchone()
-    assert unmade is not None and unscored is not None
-    if unmade[0] or unscored[0]:
+    ((unmade,),) = con.sql("SELECT count(*) FROM render_plan ANTI JOIN images USING (image_id)").fetchall()
+    ((unscored,),) = con.sql(
+        "SELECT count(*) FROM in_force ANTI JOIN scores USING (image_id, scorer, digest)"
+    ).fetchall()
+    if unmade or unscored:
         raise StoreFault(
-            f"{unmade[0]} planned pictures are not rendered and {unscored[0]} scores not measured; run render and score"
+            f"{unmade} planned pictures are not rendered and {unscored} scores not measured; run render and score"
         )

@@ -1,0 +1,102 @@
+"""The catalog and tables.sql: the files that the records in force name, and no other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from promptforge import catalog, schema
+from promptforge.errors import ConfigError, StoreFault
+from promptforge.lock import Lock
+from promptforge.store import Commit, Store
+
+
+def cost(seconds: float) -> pa.Table:
+    row = {"epoch": 1, "stage": "render", "n_rows": 1, "seconds": seconds}
+    return pa.Table.from_pylist([row], schema=schema.arrow_schema("cost"))
+
+
+def made(root: Path) -> tuple[Store, list[Commit]]:
+    """Two commits in force and one that no head names."""
+    store = Store(root)
+    commits = [store.commit("cost", f"e{n}", str(n) * 64, {"cost": cost(float(n))}) for n in (1, 2, 4)]
+    with Lock(root) as lock:
+        store.new_head(lock.epoch, {}, {"cost": [item.key for item in commits[:2]]})
+    return store, commits
+
+
+def test_every_table_and_view_is_there_over_no_commit_at_all(tmp_path: Path) -> None:
+    with catalog.connect(Store(tmp_path), []) as con:
+        for name in schema.names():
+            assert con.sql(f'SELECT count(*) FROM "{name}"').fetchall() == [(0,)]
+
+
+def test_only_what_the_newest_head_names_is_read(tmp_path: Path) -> None:
+    made(tmp_path)
+    (tmp_path / "cost" / "zero.parquet").touch()  # a glob would fail here
+    with catalog.open_run(tmp_path) as con:
+        assert con.sql("SELECT sum(seconds) FROM cost").fetchall() == [(3.0,)]
+        assert con.sql("SELECT seconds FROM cost_by_stage").fetchall() == [(3.0,)]
+
+
+def test_a_changed_file_is_refused_by_a_stage_and_pixels_only_where_they_are_read(tmp_path: Path) -> None:
+    store, commits = made(tmp_path)
+    path = tmp_path / commits[0].files[0].name
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(StoreFault, match="sha256 is"):
+        catalog.connect(Store(tmp_path), commits)
+    catalog.connect(store, commits[1:]).close()
+
+
+def test_a_folder_without_finished_work_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no finished work here"):
+        catalog.open_run(tmp_path)
+
+
+def test_a_table_has_its_columns_and_types_with_and_without_files(tmp_path: Path) -> None:
+    store, commits = made(tmp_path)
+    with catalog.connect(store, commits) as full, catalog.connect(store, []) as bare:
+        shape = "SELECT column_name, column_type FROM (DESCRIBE cost)"
+        assert full.sql(shape).fetchall() == bare.sql(shape).fetchall()
+
+
+@pytest.mark.parametrize("folder", ["runs", "it's, a folder", "naïve ☃"])
+def test_plain_duckdb_opens_tables_sql_from_another_folder(tmp_path: Path, folder: str) -> None:
+    store, commits = made(tmp_path / folder)
+    path = catalog.write_tables_sql(store, commits[:2])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    code = (
+        "import duckdb, sys; con = duckdb.connect(); con.execute(open(sys.argv[1], encoding='utf-8').read());"
+        "print(con.sql('SELECT sum(seconds) FROM cost').fetchall(), con.sql('FROM funnel').fetchall())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, cwd=elsewhere
+    )
+    assert done.stdout == "[(3.0,)] []\n"
+
+
+def test_a_relative_run_folder_is_written_with_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store, commits = made(Path("here"))
+    catalog.write_tables_sql(store, commits)
+    monkeypatch.chdir("/")
+    con = duckdb.connect()
+    con.execute((tmp_path / "here" / "tables.sql").read_text("utf-8"))
+    assert con.sql("SELECT count(*) FROM cost").fetchall() == [(3,)]
+
+
+def test_a_quote_in_a_name_is_no_way_out_of_the_statement(tmp_path: Path) -> None:
+    root = tmp_path / "x'; CREATE TABLE hacked (a INT); --"
+    store, commits = made(root)
+    catalog.write_tables_sql(store, commits)
+    con = duckdb.connect()
+    con.execute((root / "tables.sql").read_text("utf-8"))
+    with catalog.open_run(root) as own:
+        for database in (con, own):
+            assert database.sql("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'hacked'").fetchall() == [(0,)]
