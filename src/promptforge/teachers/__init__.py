@@ -1,0 +1,1 @@
+"""Teachers: each module draws pictures from prompts (protocols.Teacher)."""
