@@ -26,6 +26,8 @@ _QUOTED = {'"': '"', "“": "”", "”": "”", "„": "“”", "«": "»", "'
 _SINGLE = "'’‘"
 _NONE: deque[int] = deque()
 
+VERSION = 1  # raised whenever the scene of any text changes
+
 
 def parse(text: str) -> Scene:
     """The scene of any text; never raises, linear in the length of the text."""
@@ -34,14 +36,12 @@ def parse(text: str) -> Scene:
     return SceneReader(tokens, matcher(bears_text), bears_text).read()
 
 
-def split_of(expected_text: Iterable[str], scene: Scene | None, natural: bool = False) -> str:
+def split_of(expected_text: Iterable[str], scene: Scene | None) -> str:
     """The split that reserved words and compositions demand: test_words, mixed, test_composition or train.
 
-    `mixed` text has reserved and open words and fits neither side; text without letters has no say. `natural` rows
-    obey the same rules, so it changes nothing here: which of their `train` rows go to test_natural is a matter of
-    their group, not of their words.
+    `mixed` text has reserved and open words and fits neither side; text without letters has no say. Which of the
+    `train` rows go to test_natural is a matter of their group, decided where they are generated.
     """
-    del natural
     kept = {is_reserved_word(word) for text in expected_text for word in words_of(text)}
     if kept == {True}:
         return "test_words"

@@ -183,7 +183,7 @@ def _derive(candidate: Candidate, natural_share: float) -> dict[str, Any]:
 
 
 def _split(expected: tuple[str, ...], scene: records.Scene, group: str, natural_share: float) -> str:
-    reserved: str = lexicon.split_of(expected, scene)
+    reserved = scenes.split_of(expected, scene)
     if reserved == "train" and int(records.content_id("natural", group)[:8], 16) < natural_share * 2**32:
         return "test_natural"
     return reserved

@@ -1,0 +1,200 @@
+"""The stages together, without a scheduler: what changes redoes, what does not, and that every input row is told of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from promptforge import catalog, recipe
+from promptforge.lock import Lock
+from promptforge.stages import pipeline
+from promptforge.stages.run import Tally, prepare
+from promptforge.store import Store
+
+Drive = Callable[..., dict[str, Tally]]
+
+
+def tiny(**sources: Any) -> dict[str, Any]:
+    """The mini recipe, cut down: 10 rows an axis at 128 px, 8 wanted, no OCR."""
+    raw = recipe.override(recipe.read("mini"), ["regime.size=128", "seed=3"])
+    for source in raw["sources"]:
+        source["n"] = 10
+    raw["select"]["quota"] = {axis: 8 for axis in raw["select"]["quota"]}
+    del raw["scorers"]["text"], raw["select"]["gates"]["text_reads"]
+    return {**raw, **sources}
+
+
+def drive(root: Path, raw: dict[str, Any], world: int = 1) -> dict[str, Tally]:
+    """Run every stage and add up what each did."""
+    prepare(root, raw, "test")
+    with Lock(root) as lock:
+        Store(root).sweep()
+        tallies = pipeline.make_all(root, lock.epoch, world)
+    total: dict[str, Tally] = {}
+    for tally in tallies:
+        total[tally.stage] = total.get(tally.stage, Tally(tally.stage)) + tally
+    return total
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny run; tests that change it work on a copy of the recipe in a folder of their own."""
+    root = tmp_path_factory.mktemp("runs") / "tiny"
+    drive(root, tiny())
+    return root
+
+
+def test_a_second_run_does_no_work_and_makes_no_head(done: Path) -> None:
+    before = sorted(path.name for path in (done / "heads").iterdir())
+    again = drive(done, tiny())
+    assert all(tally.done == 0 for tally in again.values()), again
+    assert sorted(path.name for path in (done / "heads").iterdir()) == before
+
+
+def test_every_input_row_has_one_fate(done: Path) -> None:
+    with catalog.open_run(done) as con:
+        fates = dict(con.sql("SELECT fate, count(*) FROM fates GROUP BY 1").fetchall())
+        assert sum(fates.values()) == con.sql("SELECT count(DISTINCT row_id) FROM prompts").fetchone()[0] == 30
+    assert fates["accepted"] == 24
+    assert "undecided" not in fates
+
+
+def test_accepted_rows_are_the_first_in_the_stream(done: Path) -> None:
+    with catalog.open_run(done) as con:
+        rows = con.sql(
+            "SELECT k.axis, max(k.stream_order) FILTER (s.keep_prompt), min(k.stream_order) FILTER (NOT s.keep_prompt)"
+            " FROM kept k JOIN selection s USING (row_id) WHERE s.reason IS DISTINCT FROM 'split_group_straddles'"
+            " GROUP BY 1"
+        ).fetchall()
+    assert all(last is None or first is None or last < first for _, last, first in rows)
+
+
+def test_a_changed_gate_renders_and_scores_nothing(tmp_path: Path) -> None:
+    drive(tmp_path / "r", tiny())
+    changed = recipe.override(tiny(), ["select.gates.sharp={scorer='technical',metric='sharpness',min=1e9}"])
+    again = drive(tmp_path / "r", changed)
+    assert {stage for stage, tally in again.items() if tally.done} == {"select", "publish"}
+    with catalog.open_run(tmp_path / "r") as con:
+        assert con.sql("SELECT count(*) FROM accepted WHERE keep_image").fetchone() == (0,)
+        assert con.sql("SELECT count(*) FROM accepted").fetchone() == (24,)  # distill: the prompts stay
+
+
+def test_more_takes_render_only_the_new_ones(tmp_path: Path) -> None:
+    first = drive(tmp_path / "r", tiny())
+    second = drive(tmp_path / "r", recipe.override(tiny(), ["render.takes=2"]))
+    assert first["render"].rows == second["render"].rows == 24
+
+
+def test_another_seed_of_the_teacher_is_not_confused_with_the_old_pictures(tmp_path: Path) -> None:
+    drive(tmp_path / "r", tiny())
+    again = drive(tmp_path / "r", recipe.override(tiny(), ["regime.mistake_rate=0.5"]))
+    assert again["render"].rows == 24
+    with catalog.open_run(tmp_path / "r") as con:
+        assert con.sql("SELECT count(DISTINCT teacher) FROM images").fetchone() == (2,)
+        assert con.sql(
+            "SELECT count(DISTINCT i.teacher) FROM accepted a JOIN images i USING (image_id)"
+        ).fetchone() == (1,)
+
+
+def own(path: Path, axis: str | None) -> dict[str, Any]:
+    source: dict[str, Any] = {"kind": "files", "paths": [str(path)]}
+    return {**source, "axis": axis} if axis else source
+
+
+def test_tagging_the_axis_anew_renders_nothing_again(tmp_path: Path) -> None:
+    """prompt_id comes from the text alone."""
+    prompts = tmp_path / "own.txt"
+    prompts.write_text("a red apple on a table\nthree blue cups beside a lamp\na quiet lake at dawn\n")
+    first = drive(tmp_path / "r", tiny(sources=[own(prompts, "image_quality")]))
+    second = drive(tmp_path / "r", tiny(sources=[own(prompts, "semantic_understanding")]))
+    assert first["render"].rows == 3
+    assert second["render"].rows == 0
+    assert second["generate"].done == 1
+
+
+def test_members_of_a_pair_start_from_the_same_noise(tmp_path: Path) -> None:
+    prompts = tmp_path / "pairs.jsonl"
+    rows = [
+        {"prompt": "a red apple on a table", "pair": "p1"},
+        {"prompt": "a green apple on a table", "pair": "p1"},
+        {"prompt": "a boat on a lake", "pair": "p2"},
+    ]
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {"text": "prompt", "pair_id": "pair"}
+    drive(tmp_path / "r", tiny(sources=[{**own(prompts, "image_quality"), "columns": columns}]))
+    with catalog.open_run(tmp_path / "r") as con:
+        seeds = con.sql(
+            "SELECT p.pair_id, count(DISTINCT i.seed), count(*) FROM images i JOIN prompts p USING (prompt_id)"
+            " GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    assert seeds == [("p1", 1, 2), ("p2", 1, 1)]
+
+
+def test_prompts_only_is_a_run_of_its_own(tmp_path: Path) -> None:
+    tallies = drive(tmp_path / "r", recipe.override(tiny(), ["render.sample=0"]))
+    assert tallies["render"].rows == 0
+    with catalog.open_run(tmp_path / "r") as con:
+        assert con.sql("SELECT count(*), count(image_id) FROM accepted").fetchone() == (24, 0)
+    assert (tmp_path / "r" / "dataset" / "manifest.json").exists()
+
+
+def test_a_larger_sample_holds_the_smaller_one(tmp_path: Path) -> None:
+    plans = []
+    for share in (0.2, 0.6):
+        root = tmp_path / str(share)
+        drive(root, recipe.override(tiny(), [f"render.sample={share}"]))
+        with catalog.open_run(root) as con:
+            plans.append({row[0] for row in con.sql("SELECT image_id FROM render_plan").fetchall()})
+    assert plans[0] < plans[1]
+
+
+SETS = {
+    "distillt5_commontext_test.parquet": "text_rendering",
+    "t2i_compbench.parquet": "semantic_understanding",
+    "partiprompts.jsonl": None,
+    "drawbench.jsonl": None,
+    "drawbench_upsampled.jsonl": None,
+    "flow_grpo_ocr_test.jsonl": None,
+    "geneval.jsonl": None,
+    "glyphcontrol_simplebench.jsonl": None,
+    "hatecheck.parquet": None,
+    "hpsv2_photo.jsonl": None,
+    "imagereward_refl.parquet": None,
+    "laion_alttext.parquet": "image_quality",
+    "lex_bench_easy.parquet": None,
+    "ud_ewt.parquet": None,
+}
+
+
+def test_every_row_of_real_prompt_sets_is_accounted_for(tmp_path: Path, eval_data: Path) -> None:
+    """Rows in by an independent count = unreadable + dropped + not needed + not selected + accepted, by SQL."""
+    sources = [
+        {**own(eval_data / name, axis), "name": name.partition(".")[0].replace("_", "-"), "columns": {"text": "prompt"}}
+        for name, axis in SETS.items()
+    ]
+    raw = recipe.override(tiny(sources=sources), ["render.sample=0", "select.quota.image_quality=9000"])
+    drive(tmp_path / "r", raw)
+    expected = 0
+    for name in SETS:
+        path = eval_data / name
+        expected += (
+            pq.ParquetFile(path).metadata.num_rows
+            if name.endswith(".parquet")
+            else sum(1 for line in path.read_bytes().splitlines() if line)
+        )
+    # plain DuckDB, through the file that a person would open
+    con = duckdb.connect()
+    con.execute((tmp_path / "r" / "tables.sql").read_text("utf-8"))
+    fates = dict(con.sql("SELECT fate, count(*) FROM fates GROUP BY 1").fetchall())
+    assert sum(fates.values()) == expected
+    assert con.sql("SELECT count(DISTINCT row_id) FROM prompts").fetchone() == (expected,)
+    assert set(fates) <= {"unreadable", "dropped", "not_needed", "not_selected", "accepted"}
+    assert con.sql("SELECT count(*) FROM accepted").fetchone() == (fates["accepted"],)
+    reasons = {row[0] for row in con.sql("SELECT DISTINCT reason FROM rejects").fetchall()}
+    assert None not in reasons
