@@ -108,8 +108,9 @@ def draw(plan: Plan, px: int, icons: IconBook, rng: np.random.Generator, noise: 
             f"text of {characters} characters does not fit at a cap height of {lettering.smallest_cap(px)} px"
             f" in a picture of {px} px"
         )
-    main = grounds.tone(plan.light, plan.reserved, rng)
-    image = grounds.ground(px, main, plan.setting, rng, noise)
+    alone = not plan.items and plan.text is None
+    scenery = grounds.Scenery(grounds.tone(plan.light, plan.reserved, rng), plan.setting, alone)
+    image = grounds.ground(px, scenery, rng, noise)
     sheet = Sheet(image, ImageDraw.Draw(image), px, rng)
     area = whole if setting is None else setting.rest
     boxes = _things(plan, sheet, area, icons) if area else []

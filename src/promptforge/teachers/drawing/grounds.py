@@ -7,6 +7,7 @@ things carry the colours of the lexicon. The grain (three levels) gives an unblu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,8 @@ _GRAIN_STEP = 4
 _GRADIENT = 9
 #: How far the hint of a setting is from the tone, in levels a channel.
 _FAINT = 9
+#: Factors on it, each channel its own, where the ground is the whole picture.
+_ALONE = (1.2, 3.4)
 
 _PALE: Final[tuple[Rgb, ...]] = (
     (212, 225, 238),
@@ -53,6 +56,15 @@ def grain() -> Grain:
     return (levels * _GRAIN_STEP).astype(np.int16)
 
 
+@dataclass(frozen=True)
+class Scenery:
+    """What the ground shows; `alone` where nothing stands before it, so that it may be strong."""
+
+    tone: Rgb
+    setting: str | None
+    alone: bool
+
+
 def tone(light: str | None, used: Iterable[Rgb], rng: np.random.Generator) -> Rgb:
     """The background's main colour for this light, away from the colours in use."""
     words = (light or "").lower()
@@ -66,29 +78,44 @@ def tone(light: str | None, used: Iterable[Rgb], rng: np.random.Generator) -> Rg
     return apart([*shaken(first, rng), *shaken(_PALE, rng)], used, _ENOUGH)
 
 
-def ground(px: int, main: Rgb, setting: str | None, rng: np.random.Generator, noise: Grain) -> Image.Image:
+def ground(px: int, scenery: Scenery, rng: np.random.Generator, noise: Grain) -> Image.Image:
     """The background of a picture."""
     hints = Image.new("L", (px, px), _MIDDLE)
-    _hint_for(setting, rng)(ImageDraw.Draw(hints), px, rng)
+    _hint_for(scenery, rng)(ImageDraw.Draw(hints), px, rng)
     offsets = np.asarray(hints, dtype=np.int16) - _MIDDLE
     repeats = -(-px // _GRAIN_SIDE)
     dy, dx = (int(v) for v in rng.integers(0, _GRAIN_SIDE, 2))
-    rolled = np.roll(noise, (dy, dx), axis=(0, 1))
-    offsets += np.tile(rolled, (repeats, repeats))[:px, :px]
+    rough = np.tile(np.roll(noise, (dy, dx), axis=(0, 1)), (repeats, repeats))[:px, :px]
     slope = _GRADIENT if rng.integers(2) else -_GRADIENT
-    offsets += np.rint(np.linspace(slope, -slope, px)).astype(np.int16)[:, None]
+    rough += np.rint(np.linspace(slope, -slope, px)).astype(np.int16)[:, None]
+    tints = rng.uniform(*_ALONE, 3) if scenery.alone else np.ones(3)
     pixels = np.empty((px, px, 3), np.uint8)
     for channel in range(3):
-        np.clip(offsets + main[channel], 0, 255, out=pixels[:, :, channel], casting="unsafe")
+        tinted = offsets if tints[channel] == 1 else np.rint(offsets * tints[channel]).astype(np.int16)
+        np.clip(rough + tinted + scenery.tone[channel], 0, 255, out=pixels[:, :, channel], casting="unsafe")
     return Image.fromarray(pixels)
 
 
-def _hint_for(setting: str | None, rng: np.random.Generator) -> _Hint:
-    words = (setting or "").lower()
+def _hint_for(scenery: Scenery, rng: np.random.Generator) -> _Hint:
+    words = (scenery.setting or "").lower()
     for stems, hint in _HINTS:
         if any(stem in words for stem in stems):
             return hint
-    return (_room, _hills, _discs)[int(rng.integers(3))]
+    return _abstract if scenery.alone else (_room, _hills, _discs)[int(rng.integers(3))]
+
+
+def _abstract(draw: ImageDraw.ImageDraw, px: int, rng: np.random.Generator) -> None:
+    """Large overlapping shapes, for a prompt of which nothing was understood."""
+    for i in range(7):
+        x, y, r = rng.uniform(0, px), rng.uniform(0, px), rng.uniform(0.1, 0.32) * px
+        level = _MIDDLE + int(rng.integers(-3, 4)) * _FAINT
+        if i % 3 == 0:
+            draw.ellipse((x - r, y - r, x + r, y + r), fill=level)
+        elif i % 3 == 1:
+            turns = np.sort(rng.uniform(0, 2 * np.pi, 3))
+            draw.polygon([(x + r * np.cos(t), y + r * np.sin(t)) for t in turns], fill=level)
+        else:
+            draw.rectangle((x - r, y - r / 3, x + r, y + r / 3), fill=level)
 
 
 def _room(draw: ImageDraw.ImageDraw, px: int, rng: np.random.Generator) -> None:

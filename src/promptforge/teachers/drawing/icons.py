@@ -8,7 +8,7 @@ three masks of one size: `fill` (the glyph), `body` (the glyph with its narrow g
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -35,6 +35,9 @@ _KERNELS = (5, 7, 9, 11, 13, 15, 17, 19, 21, 25)
 _EDGE_SHARE = 0.022
 #: About 50 MB of masks at 512 px.
 _MAX_CACHED_PIXELS = 50_000_000
+
+
+_Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def from_mask(mask: Image.Image) -> Icon:
     padded.paste(fill, (margin, margin))
     body, whole = _closed(padded)
     # A blurred step falls to 16% one sigma outside: cutting there grows the mask by `reach`, corners rounded.
-    edge = body.filter(ImageFilter.GaussianBlur(reach)).point(_ramp(41, 5))
+    edge = body.filter(ImageFilter.GaussianBlur(reach)).point(_ramp(41, 12))
     return Icon(edge, body, padded, whole)
 
 
@@ -138,19 +141,20 @@ def _closed(mask: Image.Image) -> tuple[Image.Image, bool]:
     scale = _SMALL / max(mask.size)
     pad = max(_KERNELS)
     inner = (max(1, round(mask.width * scale)), max(1, round(mask.height * scale)))
-    small = Image.new("L", (inner[0] + 2 * pad, inner[1] + 2 * pad))
-    small.paste(mask.resize(inner, Image.Resampling.BILINEAR).point(lambda v: 255 if v > 170 else 0), (pad, pad))
+    small = np.pad(np.asarray(mask.resize(inner, Image.Resampling.BILINEAR)) > 170, pad)
     whole = _pieces(small) <= 1
     closed = small
     for kernel in _KERNELS:
         joined = _pieces(closed) <= 1
-        closed = small.filter(ImageFilter.MaxFilter(kernel)).filter(ImageFilter.MinFilter(kernel))
+        closed = ~_grown(~_grown(small, kernel), kernel)
         # One kernel more than joins the parts: bridges should not be hair-thin.
         if joined:
             break
-    grown = closed.crop((pad, pad, pad + inner[0], pad + inner[1])).resize(mask.size, Image.Resampling.BICUBIC)
-    smooth = grown.filter(ImageFilter.GaussianBlur(0.6 / scale)).point(_ramp(128, 4))
-    return Image.fromarray(np.maximum(np.asarray(smooth), np.asarray(mask))), whole
+    if not whole:
+        closed = _bridged(small, closed)
+    found = Image.fromarray(closed[pad:-pad, pad:-pad].astype(np.uint8) * 255)
+    smooth = found.resize(mask.size, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(0.6 / scale))
+    return Image.fromarray(np.maximum(np.asarray(smooth.point(_ramp(128, 4))), np.asarray(mask))), whole
 
 
 def _ramp(centre: int, steepness: int) -> list[int]:
@@ -158,11 +162,43 @@ def _ramp(centre: int, steepness: int) -> list[int]:
     return [min(255, max(0, 128 + (v - centre) * steepness)) for v in range(256)]
 
 
-def _pieces(mask: Image.Image) -> int:
+def _grown(mask: _Mask, kernel: int) -> _Mask:
+    """Dilation by a square of this odd side, by running sums: 20 times faster than a rank filter."""
+    reach = kernel // 2
+    out = mask
+    for axis in (0, 1):
+        sums = np.cumsum(np.pad(out, [(reach + 1, reach) if k == axis else (0, 0) for k in (0, 1)]), axis=axis)
+        high, low = (slice(kernel, None), slice(None, -kernel))
+        out = np.asarray((sums[high] - sums[low] if axis == 0 else sums[:, high] - sums[:, low]) > 0)
+    return out
+
+
+def _bridged(mask: _Mask, closed: _Mask) -> _Mask:
+    """The mask with only those filled gaps that join one piece to another; holes and bays stay open."""
+    from skimage.measure import label
+
+    pieces = label(_opened(mask), connectivity=2)
+    gaps = label(closed & (pieces == 0), connectivity=1)
+    # Every gap with the pieces that border it, one pixel away in the four directions.
+    borders: set[tuple[int, int]] = set()
+    for axis in (0, 1):
+        for step in (-1, 1):
+            beside = np.roll(pieces, step, axis)
+            at = (gaps > 0) & (beside > 0)
+            pairs = np.unique(gaps[at].astype(np.int64) * (int(pieces.max()) + 1) + beside[at])
+            borders.update(divmod(int(pair), int(pieces.max()) + 1) for pair in pairs)
+    counted = Counter(gap for gap, _ in borders)
+    joining = sorted(gap for gap, n_pieces in counted.items() if n_pieces > 1)
+    return np.asarray(mask | np.isin(gaps, joining), dtype=bool)
+
+
+def _opened(mask: _Mask) -> _Mask:
+    return _grown(~_grown(~mask, 3), 3)
+
+
+def _pieces(mask: _Mask) -> int:
     """Connected pieces that stay when necks under 3% of the width are cut, crumbs left out."""
     from skimage.measure import label
 
-    opened = mask.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.MaxFilter(3))
-    pixels: npt.NDArray[np.bool_] = np.asarray(opened) > 127
-    areas = np.bincount(label(pixels, connectivity=2).ravel())[1:]
+    areas = np.bincount(label(_opened(mask), connectivity=2).ravel())[1:]
     return int((areas > 0.06 * areas.max()).sum()) if areas.size else 1
