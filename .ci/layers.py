@@ -27,7 +27,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"models"}),
     frozenset({"filters", "scorers", "sources", "teachers"}),
     frozenset({"distill", "export", "reader", "report", "stages"}),
-    frozenset({"cli", "flows"}),
+    frozenset({"cli", "commands", "flows", "view"}),
 )
 
 #: Packages of components: they never import each other, and neither do the components inside one.

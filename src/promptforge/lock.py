@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -56,6 +56,14 @@ def _signalled(pid: int) -> str | None:
     except PermissionError:
         return ""
     return ""
+
+
+def is_gone(owner: Mapping[str, Any]) -> bool:
+    """Whether the process of a lock record is known to be dead; one of another boot or machine never is."""
+    if owner["boot"] != boot_id():
+        return False
+    born = _born(owner["pid"])
+    return born is None or bool(born and born != owner.get("born", born))
 
 
 class Lock:
@@ -140,10 +148,8 @@ class Lock:
 
     def _wait_until_still(self, before: dict[str, Any]) -> None:
         """Return when the holder is dead; raise LockedError when its beat moves."""
-        if before["boot"] == boot_id():
-            born = _born(before["pid"])
-            if born is None or (born and born != before.get("born", born)):
-                return
+        if is_gone(before):
+            return
         self._say(
             f"{self.root} was left locked by process {before['pid']} on {before['host']};"
             f" watching its heartbeat for {self._still_s:.0f} s"

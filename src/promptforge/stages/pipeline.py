@@ -83,6 +83,14 @@ def make_dedup(root: Path) -> Tally:
     return tally
 
 
+def kept(root: Path) -> tuple[int, int]:
+    """Input rows, and how many of them no check dropped; after make_dedup."""
+    run = open_run(root)
+    with catalog.connect(run.store, _deduplicated(run)) as con:
+        ((rows, alive),) = con.sql("SELECT (SELECT count(*) FROM prompts), (SELECT count(*) FROM kept)").fetchall()
+    return rows, alive
+
+
 def make_plan(root: Path) -> Tally:
     """The list of pictures that are wanted."""
     run = open_run(root)

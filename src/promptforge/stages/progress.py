@@ -1,6 +1,7 @@
 """How far a stage is, for whoever looks: counters of this process, by run folder and stage.
 
-A view reads them when it likes; nothing here waits, prints or touches a disk.
+A view reads them when it likes; nothing here waits, prints or touches a disk. The other way, a view may ask the work
+to stop: the next row that is counted raises Stopped.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+class Stopped(Exception):
+    """The person wants the run to end; what is committed stays."""
+
+
 @dataclass
 class Meter:
     """Counters of one run; every method may be called from any thread."""
@@ -17,6 +22,8 @@ class Meter:
     totals: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     finished: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def expect(self, stage: str, n: int) -> None:
@@ -26,7 +33,9 @@ class Meter:
             self.counts.setdefault(stage, 0)
 
     def add(self, stage: str, n: int = 1) -> None:
-        """The stage did n more rows."""
+        """The stage did n more rows. Raises Stopped where the run is to end."""
+        if self.stopping.is_set():
+            raise Stopped("stopped by the person; run the same command again to go on")
         with self._guard:
             self.counts[stage] = self.counts.get(stage, 0) + n
 
@@ -34,6 +43,11 @@ class Meter:
         """The stage is done."""
         with self._guard:
             self.finished.add(stage)
+
+    def note(self, text: str) -> None:
+        """Say something to the person, once."""
+        with self._guard:
+            self.notes.append(text)
 
     def snapshot(self) -> tuple[dict[str, int], dict[str, int], set[str]]:
         """Totals, counts and finished stages, as of now."""

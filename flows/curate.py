@@ -1,0 +1,220 @@
+"""The whole pipeline as one flow with four subflows: text, render, score, publish.
+
+Tasks carry a folder and integers and give small JSON back; rows and pictures stay in the run folder, whose commit
+records decide what is done. So a task may be retried, or the whole flow run again, and nothing is done twice.
+A fault of the data or the recipe is not retried: it would come again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
+
+from promptforge import catalog, recipe
+from promptforge.errors import PromptforgeError
+from promptforge.flows.params import CurateParams
+from promptforge.flows.runners import task_runner
+from promptforge.lock import Lock
+from promptforge.report.rejects import write_rejects
+from promptforge.stages import parts, pipeline
+from promptforge.stages.progress import Stopped, meter
+from promptforge.stages.run import Run, Tally, prepare
+
+Row = dict[str, Any]  #: a Tally as JSON
+
+#: Share of a run's time at the end of each subflow, for the progress artifact; rendering and reading text take it all.
+_REACHED = {"text": (0.0, 5.0), "render": (5.0, 45.0), "score": (45.0, 95.0), "publish": (95.0, 100.0)}
+_LOOK_S = 5.0
+
+
+def _unexpected(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether another try could help: not where the data, the recipe or the person is the reason."""
+    try:
+        state.result(raise_on_failure=True)
+    except (PromptforgeError, Stopped):
+        return False
+    except Exception:
+        return True
+    return False
+
+
+_TRIES: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": [1, 5],
+    "retry_condition_fn": _unexpected,
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+}
+
+
+@task(task_run_name="text shard {shard}", **_TRIES)
+def text_shard(root: str, shard: int) -> list[Row]:
+    """Generate and filter one shard."""
+    return [asdict(tally) for tally in pipeline.make_text(Path(root), shard)]
+
+
+@task(task_run_name="dedup", **_TRIES)
+def dedup(root: str) -> Row:
+    """Exact duplicates over all shards."""
+    return asdict(pipeline.make_dedup(Path(root)))
+
+
+@task(task_run_name="plan", **_TRIES)
+def plan(root: str) -> Row:
+    """Which pictures are wanted."""
+    return asdict(pipeline.make_plan(Path(root)))
+
+
+@task(task_run_name="render rank {rank} of {world}", **_TRIES)
+def render_rank(root: str, rank: int, world: int) -> Row:
+    """The missing pictures of one rank; the teacher is loaded once."""
+    return asdict(pipeline.make_render(Path(root), rank, world))
+
+
+@task(task_run_name="score rank {rank} of {world}", **_TRIES)
+def score_rank(root: str, rank: int, world: int) -> Row:
+    """The missing scores of one rank; models are loaded once."""
+    return asdict(pipeline.make_score(Path(root), rank, world))
+
+
+@task(task_run_name="select", **_TRIES)
+def select(root: str) -> Row:
+    """Both decisions."""
+    return asdict(pipeline.make_select(Path(root)))
+
+
+@task(task_run_name="publish", **_TRIES)
+def dataset(root: str) -> Row:
+    """The data set folder."""
+    return asdict(pipeline.make_publish(Path(root)))
+
+
+@flow(persist_result=False)
+def text(root: str, artifact: UUID) -> list[Row]:
+    """Sources to clean, checked, deduplicated prompts."""
+    where = Path(root)
+    start = time.monotonic()
+    pieces = [text_shard.submit(root, number) for number in range(pipeline.text_shards(where))]
+    rows = [row for group in _follow(pieces, where, "generate", artifact) for row in group]
+    made = _timed(rows, start)
+    meter(where).finish("filter")
+    made += _one(lambda: dedup(root), where)
+    before, after = pipeline.kept(where)
+    if before:
+        meter(where).note(f"{after:,} of {before:,} rows kept by the checks ({after / before:.0%})")
+    return made
+
+
+@flow(persist_result=False)
+def render(root: str, world: int, artifact: UUID) -> list[Row]:
+    """The pictures that the recipe wants and the folder lacks."""
+    where = Path(root)
+    made = _one(lambda: plan(root), where)
+    start = time.monotonic()
+    ranks = [render_rank.submit(root, rank, world) for rank in range(world)]
+    return made + _timed(_follow(ranks, where, "render", artifact), start)
+
+
+@flow(persist_result=False)
+def score(root: str, world: int, artifact: UUID) -> list[Row]:
+    """The measurements that the recipe wants and the folder lacks."""
+    where = Path(root)
+    start = time.monotonic()
+    ranks = [score_rank.submit(root, rank, world) for rank in range(world)]
+    return _timed(_follow(ranks, where, "score", artifact), start)
+
+
+@flow(persist_result=False)
+def publish(root: str) -> list[Row]:
+    """The decisions, and the data set that follows from them."""
+    return _one(lambda: select(root), Path(root)) + _one(lambda: dataset(root), Path(root))
+
+
+def _run_name() -> str:
+    params = flow_run.parameters.get("params")
+    chosen = params if isinstance(params, CurateParams) else CurateParams.model_validate(params or {})
+    return f"{Path(chosen.recipe).stem} to {chosen.out or f'runs/{Path(chosen.recipe).stem}'}"
+
+
+@flow(flow_run_name=_run_name, persist_result=False)
+def curate(params: CurateParams) -> Row:
+    """Prompts in, shards out: every stage of a recipe, doing only what is missing in the run folder.
+
+    Gives the number of the head that is in force, and what each stage did: units done, units found done, rows and
+    seconds from the stage's start to its end.
+    """
+    raw = params.raw()
+    checked = recipe.validate(raw, params.recipe)
+    parts.resolve(checked, params.recipe)  # every fault of the recipe is told before a folder is made
+    root = params.root(checked.name)
+    with Lock(root, say=meter(root).note) as lock:
+        run = prepare(root, raw, params.recipe)
+        run.store.sweep()
+        rows, head = _stages(run, lock.epoch)
+    return {"root": str(root), "head": head, "stages": rows}
+
+
+def _stages(run: Run, epoch: int) -> tuple[list[Row], int]:
+    where, world = str(run.root), run.recipe.run.workers
+    runner = task_runner(run.recipe.run)
+    artifact = create_progress_artifact(0.0, key="curate-progress", description=f"{run.recipe.name}: {where}")
+    assert isinstance(artifact, UUID)
+    rows = text.with_options(task_runner=runner)(where, artifact)
+    pipeline.advance(run.root, epoch, "dedup")
+    rows += render.with_options(task_runner=runner)(where, world, artifact)
+    rows += score.with_options(task_runner=runner)(where, world, artifact)
+    rows += publish(where)
+    pipeline.record_cost(run.root, epoch, [Tally(**row) for row in rows])
+    head = pipeline.advance(run.root, epoch, "publish")
+    update_progress_artifact(artifact, 100.0)
+    with catalog.open_run(run.root) as con:
+        write_rejects(run.root, con)
+        funnel = con.sql("SELECT axis, stage, check_name, reason, n_in, n_dropped FROM funnel").to_arrow_table()
+    create_table_artifact(funnel.to_pylist(), key="funnel", description=f"head {head.number} of {where}")
+    return rows, head.number
+
+
+def _follow(futures: Sequence[PrefectFuture[Any]], root: Path, stage: str, artifact: UUID) -> list[Any]:
+    """Results of a stage's tasks; meanwhile the progress artifact moves. The first fault is raised."""
+    begin, end = _REACHED[{"generate": "text"}.get(stage, stage)]
+    pending: Sequence[PrefectFuture[Any]] = futures
+    while pending:
+        pending = list(wait(list(pending), timeout=_LOOK_S).not_done)
+        totals, counts, _ = meter(root).snapshot()
+        share = min(1.0, counts.get(stage, 0) / totals[stage]) if totals.get(stage) else 0.0
+        update_progress_artifact(artifact, begin + (end - begin) * (share if pending else 1.0))
+    results = [future.result() for future in futures]
+    meter(root).finish(stage)
+    return results
+
+
+def _one(work: Callable[[], Row], root: Path) -> list[Row]:
+    """The row of a stage of one task, timed."""
+    start = time.monotonic()
+    row = work()
+    meter(root).finish(row["stage"])
+    return _timed([row], start)
+
+
+def _timed(rows: Sequence[Mapping[str, Any]], start: float) -> list[Row]:
+    """The rows added up by stage; the clock time since `start` is shared out by how busy each stage was."""
+    total: dict[str, Tally] = {}
+    for row in rows:
+        tally = Tally(**row)
+        total[tally.stage] = total.get(tally.stage, Tally(tally.stage)) + tally
+    busy = sum(tally.seconds for tally in total.values())
+    passed = time.monotonic() - start
+    return [
+        asdict(replace(tally, seconds=round(passed * (tally.seconds / busy if busy else 1 / len(total)), 3)))
+        for tally in total.values()
+    ]

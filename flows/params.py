@@ -1,0 +1,113 @@
+"""The parameters of the flow curate: what the command line fills in and what Prefect shows as a form.
+
+Everything that JSON schema can say is said here, since a Prefect server checks a submission against it; what only
+promptforge knows (a field of the recipe, a file) is checked when the flow starts, before any work.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from promptforge import recipe as recipes
+from promptforge.errors import ConfigError
+from promptforge.records import Axis
+
+
+def _known_recipes(schema: dict[str, Any]) -> None:
+    names = "|".join(re.escape(name) for name in recipes.available())
+    schema["pattern"] = rf"^({names}|.+\.toml|.+_run\.json)$"
+    schema["examples"] = list(recipes.available())
+
+
+class Counts(BaseModel):
+    """Accepted prompts wanted on each axis; empty: as the recipe says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_quality: int | None = Field(None, ge=0, title="Image quality", description="prompts for pictures as such")
+    semantic_understanding: int | None = Field(
+        None, ge=0, title="Semantic understanding", description="prompts that bind, count and relate"
+    )
+    text_rendering: int | None = Field(None, ge=0, title="Text rendering", description="prompts with words to draw")
+
+
+class CurateParams(BaseModel):
+    """What to build, from what, where to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str = Field(
+        "mini",
+        title="Recipe",
+        min_length=1,
+        description="a recipe of the package by name, a .toml file, or the _run.json of an earlier run",
+        json_schema_extra=_known_recipes,
+    )
+    sources: list[str] = Field(
+        default_factory=list,
+        title="Sources",
+        description="files or folders of prompts, in place of the recipe's: .txt .json .jsonl .csv .tsv .parquet",
+    )
+    axis: Axis | None = Field(
+        None, title="Axis of the sources", description="what their prompts are for; empty: by column, or told by text"
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict, title="Columns of the sources", description="promptforge's field to the files' column"
+    )
+    counts: Counts = Field(
+        default_factory=Counts, title="Counts", description="accepted prompts wanted on each axis; empty: the recipe's"
+    )
+    takes: int | None = Field(
+        None, ge=1, le=64, title="Takes", description="pictures of each prompt; empty: as the recipe says"
+    )
+    out: str | None = Field(None, title="Run folder", description="empty: runs/<name of the recipe>")
+    runner: Literal["threads"] = Field("threads", title="Runner", description="how tasks are spread")
+    settings: list[str] = Field(
+        default_factory=list,
+        title="Settings",
+        description="any field of the recipe as path=value, for example render.sample=0.02",
+        json_schema_extra={"items": {"type": "string", "pattern": "^[^=]+="}},
+    )
+
+    def raw(self) -> dict[str, Any]:
+        """The recipe's tables with everything above put in. Raises ConfigError."""
+        raw = _read(self.recipe)
+        if self.sources:
+            source: dict[str, Any] = {"kind": "files", "name": "files", "paths": list(self.sources)}
+            if self.axis:
+                source["axis"] = str(self.axis)
+            if self.columns:
+                source["columns"] = dict(self.columns)
+            raw["sources"] = [source]
+        elif self.axis or self.columns:
+            raise ConfigError("axis and columns describe files of prompts: give --source too, or leave them out")
+        chosen = [
+            f"select.quota.{axis}={count}" for axis, count in self.counts.model_dump().items() if count is not None
+        ]
+        if self.takes is not None:
+            chosen.append(f"render.takes={self.takes}")
+        chosen.append(f"run.runner='{self.runner}'")
+        return recipes.override(raw, [*chosen, *self.settings])
+
+    def root(self, name: str) -> Path:
+        """The run folder."""
+        return Path(self.out) if self.out else Path("runs") / name
+
+
+def _read(name: str) -> dict[str, Any]:
+    if not name.endswith(".json"):
+        return recipes.read(name)
+    try:
+        found = json.loads(Path(name).read_text("utf-8"))
+    except FileNotFoundError as exc:
+        raise ConfigError(f"{name}: no such file; expected the _run.json of an earlier run") from exc
+    except ValueError as exc:
+        raise ConfigError(f"{name}: not JSON: {exc}") from exc
+    if not isinstance(found, dict):
+        raise ConfigError(f"{name}: holds no recipe; expected the _run.json of an earlier run")
+    return found

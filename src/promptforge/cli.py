@@ -1,0 +1,204 @@
+"""The command line. Each command is a signature and a sentence here; what it does is in commands/, loaded when called.
+
+Exit codes: 0, 1 for a fault of the data, 2 for a wrong recipe, flag or machine, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from promptforge import __version__
+from promptforge.errors import PromptforgeError
+
+AxisName = Literal["image_quality", "semantic_understanding", "text_rendering"]
+
+RunFolder = Annotated[Path | None, Parameter("--run", help="run folder; the one under runs/ that ran last by default")]
+Settings = Annotated[
+    list[str] | None,
+    Parameter("--set", help="a field of the recipe as path=value, e.g. render.takes=3; may be repeated"),
+]
+
+app = App(
+    name="promptforge",
+    help="Makes, filters, renders, scores and publishes distillation prompts for text-to-image models.",
+    help_epilogue="Every command takes --debug, which shows tracebacks and the scheduler's log.",
+    version=__version__,
+    version_flags=["--version"],
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+
+@app.command(sort_key=0)
+def run(
+    recipe: Annotated[str, Parameter(help="a recipe of the package, e.g. mini, or a .toml file")] = "mini",
+    *,
+    source: Annotated[
+        list[str] | None,
+        Parameter("--source", help="file or folder of prompts in place of the recipe's sources; may be repeated"),
+    ] = None,
+    axis: Annotated[AxisName | None, Parameter(help="axis of the prompts of --source")] = None,
+    columns: Annotated[str | None, Parameter(help="columns of --source, e.g. text=prompt,axis=kind")] = None,
+    out: Annotated[str | None, Parameter(help="run folder; runs/<name of the recipe> by default")] = None,
+    settings: Settings = None,
+) -> int:
+    """Prompts in, shards out: do what is missing in a run."""
+    from promptforge.commands.run import run_command
+
+    return run_command(recipe, sources=source or (), axis=axis, columns=columns, out=out, settings=settings or ())
+
+
+@app.command(sort_key=1)
+def status(*, run: RunFolder = None) -> None:
+    """How far a run is, and whether it is going on."""
+    from promptforge.commands import status as command
+    from promptforge.commands.terminal import find_run
+
+    command.show_status(find_run(run))
+
+
+@app.command(sort_key=2)
+def query(
+    sql: Annotated[str | None, Parameter(help='one statement, e.g. "select * from funnel"')] = None,
+    *,
+    file: Annotated[Path | None, Parameter(help="file with the statement")] = None,
+    format: Annotated[Literal["table", "csv", "json", "parquet"], Parameter(help="how rows are written")] = "table",
+    output: Annotated[Path | None, Parameter(help="file to write to; parquet needs one")] = None,
+    run: RunFolder = None,
+) -> None:
+    """SQL over the tables and views of a run."""
+    from promptforge.commands.query import run_query
+    from promptforge.commands.terminal import find_run
+
+    run_query(find_run(run), sql, file, format, output)
+
+
+@app.command(sort_key=3)
+def why(
+    id: Annotated[str, Parameter(help="row_id or prompt_id, or its first digits")], /, *, run: RunFolder = None
+) -> None:
+    """What became of a row: verdicts, decisions, gates."""
+    from promptforge.commands import lookup
+    from promptforge.commands.terminal import find_run
+
+    lookup.why(find_run(run), id)
+
+
+@app.command(sort_key=4)
+def show(
+    id: Annotated[str, Parameter(help="image_id or prompt_id, or its first digits")],
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(help="file for the picture, .webp or .png")] = None,
+    run: RunFolder = None,
+) -> None:
+    """Write a picture to a file; print its prompt, scores and reading."""
+    from promptforge.commands import lookup
+    from promptforge.commands.terminal import find_run
+
+    lookup.show(find_run(run), id, output)
+
+
+@app.command(sort_key=5)
+def select(
+    *,
+    settings: Settings = None,
+    apply: Annotated[bool, Parameter(negative="", help="select and publish so: a run with these settings")] = False,
+    run: RunFolder = None,
+) -> int:
+    """What other gates or quotas would keep; --apply makes it so."""
+    from promptforge.commands import decide
+    from promptforge.commands import run as runs
+    from promptforge.commands.terminal import find_run
+
+    root = find_run(run)
+    decide.show_difference(root, settings or ())
+    if not apply:
+        return 0
+    return runs.run(runs.make_params(recipe=str(root / "_run.json"), out=str(root), settings=settings or []))
+
+
+@app.command(sort_key=6)
+def verify(*, run: RunFolder = None) -> int:
+    """Compare every file with its record; exit 1 on a fault."""
+    from promptforge.commands.decide import show_faults
+    from promptforge.commands.terminal import find_run
+
+    return show_faults(find_run(run))
+
+
+@app.command(sort_key=7)
+def purge(
+    ids: Annotated[list[str], Parameter(help="prompt_id or row_id of each text")],
+    /,
+    *,
+    reason: Annotated[str, Parameter(help="why, as a snake_case code that stays with the hash")],
+    run: RunFolder = None,
+) -> None:
+    """Remove texts for good; their hash and reason stay."""
+    from promptforge.commands.decide import purge_texts
+    from promptforge.commands.terminal import find_run
+
+    purge_texts(find_run(run), ids, reason)
+
+
+@app.command(sort_key=8)
+def schema(name: Annotated[str | None, Parameter(help="a table or view; without one, all are listed")] = None) -> None:
+    """Tables and views, or the columns of one."""
+    from promptforge.commands.query import show_schema
+
+    show_schema(name)
+
+
+@app.command(sort_key=9)
+def serve(*, port: Annotated[int | None, Parameter(help="port on 127.0.0.1; a free one by default")] = None) -> int:
+    """Prefect's server, deployments and a worker, until Ctrl-C."""
+    from promptforge.flows.serve import serve_until_stopped
+
+    return serve_until_stopped(port)
+
+
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Run one command and exit."""
+    given = list(sys.argv[1:] if tokens is None else tokens)
+    debug = "--debug" in given
+    sys.exit(answer([token for token in given if token != "--debug"], debug=debug))
+
+
+def answer(tokens: Sequence[str], *, debug: bool = False) -> int:
+    """The exit code of one command; every fault is a line on standard error."""
+    from promptforge.commands.terminal import DEBUG
+
+    mark = DEBUG.set(debug)
+    try:
+        code = app(list(tokens), exit_on_error=False, print_error=False)
+        return code if isinstance(code, int) else 0
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone, e.g. head; nobody is left to tell
+        return 1
+    except (CycloptsError, PromptforgeError) as exc:
+        if debug:
+            raise
+        return _tell(exc, exc.exit_code if isinstance(exc, PromptforgeError) else 2)
+    except Exception as exc:
+        if debug:
+            raise
+        return _tell(exc, 1, f"unexpected {type(exc).__name__}: ", "; --debug shows where")
+    finally:
+        DEBUG.reset(mark)
+
+
+def _tell(fault: Exception, code: int, before: str = "", after: str = "") -> int:
+    from promptforge.commands.terminal import err, safe
+
+    console = err()
+    for line in f"{before}{fault}{after}".splitlines():
+        console.print(f"promptforge: {safe(line).plain}", soft_wrap=True)
+    return code

@@ -1,0 +1,97 @@
+"""What a person reads when a run has ended: figures by axis, seconds by stage, where things are, what next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from rich.console import Console
+
+from promptforge import catalog
+from promptforge.commands import terminal
+from promptforge.recipe import Recipe
+from promptforge.records import AXES
+from promptforge.stages.run import Tally
+
+_FIGURES = """
+SELECT coalesce(p.axis, '(axis unknown)') AS axis,
+    count(*) AS candidates,
+    count(k.row_id) AS kept,
+    count(k.row_id) FILTER (k.prompt_id IN (
+        SELECT r.prompt_id FROM render_plan r JOIN images i USING (image_id) WHERE i.error IS NULL)) AS rendered,
+    count(s.row_id) FILTER (s.keep_prompt) AS accepted,
+    count(d.prompt_id) FILTER (k.row_id IS NOT NULL) AS published,
+    count(d.prompt_id) FILTER (k.row_id IS NOT NULL AND d.keep_image) AS pictures,
+    count(s.row_id) FILTER (s.state = 'not_needed') AS not_needed
+FROM prompts p
+LEFT JOIN kept k ON k.row_id = p.row_id
+LEFT JOIN selection s ON s.row_id = p.row_id
+LEFT JOIN published d ON d.prompt_id = s.prompt_id
+GROUP BY 1
+"""
+
+COLUMNS = ("axis", "candidates", "kept", "rendered", "accepted", "published", "pictures")
+
+
+def figures(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """One row an axis, in the order of the axes, and one for rows whose axis nobody knows."""
+    rows = con.sql(_FIGURES).to_arrow_table().to_pylist()
+    order = {axis: place for place, axis in enumerate(AXES)}
+    return sorted(rows, key=lambda row: order.get(row["axis"], len(order)))
+
+
+def tell(console: Console, root: Path, recipe: Recipe, result: Mapping[str, Any], total_s: float) -> None:
+    """Print it all."""
+    stages = [Tally(**row) for row in result["stages"]]
+    with catalog.open_run(root) as con:
+        rows = figures(con)
+        found = con.execute(
+            "SELECT (SELECT count(*) FROM render_plan), (SELECT count(*) FROM (SELECT DISTINCT image_id, scorer"
+            " FROM scores JOIN render_plan USING (image_id)))"
+        ).fetchone()
+    assert found is not None
+    if not any(tally.done for tally in stages):
+        shards = sum(tally.skipped for tally in stages if tally.stage == "generate")
+        console.print(
+            f"nothing to do: {root} is up to date ({shards:,} text {'shard' if shards == 1 else 'shards'},"
+            f" {found[0]:,} pictures, {found[1]:,} measurements found done)"
+        )
+    console.print(_figures_table(rows))
+    worked = [f"{tally.stage} {tally.seconds:.1f}" for tally in stages if tally.done]
+    console.print(f"seconds: {', '.join(worked) or 'no stage had work'}; in all {total_s:.1f}", style="dim")
+    for said in _remarks(rows, recipe):
+        console.print(said)
+    at = "" if root.parent == Path("runs") else f" --run {shlex.quote(str(root))}"
+    console.print(f"dataset:  {root / 'dataset'}")
+    console.print(f"rejects:  {root / 'rejects.md'}")
+    console.print(f'next:     promptforge query "select axis, count(*) from accepted group by all"{at}')
+
+
+def _figures_table(rows: list[dict[str, Any]]) -> Any:
+    made = terminal.table(*COLUMNS, numeric=COLUMNS[1:])
+    for row in rows:
+        made.add_row(row["axis"], *(f"{row[name]:,}" for name in COLUMNS[1:]))
+    if len(rows) > 1:
+        made.add_row("all", *(f"{sum(row[name] for row in rows):,}" for name in COLUMNS[1:]), style="bold")
+    return made
+
+
+def _remarks(rows: list[dict[str, Any]], recipe: Recipe) -> list[str]:
+    """What a person would wonder about: rows left over, a quota not reached."""
+    said, short = [], []
+    quota = recipe.select.quota.model_dump()
+    for row in rows:
+        wanted = quota.get(row["axis"], "all")
+        if row["not_needed"]:
+            said.append(
+                f"{row['axis']}: {row['not_needed']:,} more passed and are not needed for {wanted:,};"
+                f" take them with --set select.quota.{row['axis']}=all"
+            )
+        elif wanted != "all" and row["accepted"] < wanted:
+            short.append(f"{row['axis']} {row['accepted']:,} of {wanted:,}")
+    if short:
+        said.append(f"fewer than wanted: {', '.join(short)}; more candidates would fill them")
+    return said

@@ -1,0 +1,226 @@
+"""why and show: everything that is known of one row, and one picture.
+
+A row may be named by row_id or prompt_id, a picture by image_id or prompt_id; the first digits are enough where only
+one begins so.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from promptforge import catalog
+from promptforge.commands import terminal
+from promptforge.errors import ConfigError
+from promptforge.files import put
+from promptforge.stages.parts import build_filter
+from promptforge.stages.render import decode
+from promptforge.stages.run import Run, open_run
+from promptforge.stages.score import wanted_scores
+
+_ID = re.compile(r"\A[0-9a-f]{4,32}\Z")
+
+_GATES = """
+SELECT r.take, i.image_id, g.gate, g.decision, g.metric, s.value, s.detail, g.minimum, g.maximum, g.one_of,
+    coalesce(s.value < g.minimum, false) OR coalesce(s.value > g.maximum, false)
+        OR (g.one_of IS NOT NULL AND NOT coalesce(list_contains(g.one_of, s.detail), false)) AS failed
+FROM render_plan r
+JOIN images i USING (image_id)
+JOIN kept k ON k.prompt_id = r.prompt_id
+JOIN policy g ON g.axis = k.axis
+JOIN in_force f ON f.image_id = r.image_id AND f.scorer = g.scorer
+JOIN scores s ON s.image_id = f.image_id AND s.scorer = f.scorer AND s.digest = f.digest AND s.metric = g.metric
+WHERE r.prompt_id = $id ORDER BY r.take, g.gate
+"""
+
+
+def _prefix(text: str) -> str:
+    folded = text.strip().lower()
+    if not _ID.match(folded):
+        raise ConfigError(f"{text!r} is no id: expected 4 to 32 hex digits of a row_id, prompt_id or image_id")
+    return folded
+
+
+def _records(con: duckdb.DuckDBPyConnection, sql: str, **values: Any) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = con.sql(sql, params=values or None).to_arrow_table().to_pylist()
+    return rows
+
+
+def _only(found: list[Any], prefix: str, what: str) -> Any:
+    if not found:
+        raise ConfigError(f"no {what} begins with {prefix}; ids are in the tables: promptforge schema prompts")
+    if len(found) > 1:
+        named = ", ".join(sorted(map(str, found))[:5])
+        raise ConfigError(f"{len(found)} ids begin with {prefix}: {named}{', ...' if len(found) > 5 else ''}")
+    return found[0]
+
+
+def why(root: Path, text: str) -> None:
+    """Print what became of a row: text, verdicts, decisions, gates, and what each check says of it now."""
+    run = open_run(root)
+    prefix = _prefix(text)
+    with catalog.open_run(root) as con:
+        rows = _records(
+            con,
+            "SELECT * FROM prompts WHERE starts_with(row_id, $id) OR starts_with(prompt_id, $id)"
+            " ORDER BY stream_order, row_id LIMIT 1000",
+            id=prefix,
+        )
+        if len({row["prompt_id"] or row["row_id"] for row in rows}) != 1:
+            _only([row["row_id"] for row in rows], prefix, "row_id or prompt_id")
+        for row in rows:
+            _tell_row(con, row)
+        prompt = rows[0]["prompt_id"]
+        if prompt is not None:
+            _tell_selection(con, run, prompt)
+            _tell_checks(con, run, rows[0])
+
+
+def _tell_row(con: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> None:
+    console = terminal.out()
+    fate = _records(con, "SELECT fate, stage, check_name, reason FROM fates WHERE row_id = $id", id=row["row_id"])[0]
+    because = ", ".join(str(fate[name]) for name in ("stage", "check_name", "reason") if fate[name])
+    console.print(f"row_id     {row['row_id']}")
+    console.print(f"prompt_id  {row['prompt_id'] or '(none: no text could be read)'}")
+    console.print("text       " + ("(none)" if row["text_clean"] is None else terminal.safe(row["text_clean"]).plain))
+    if row["repairs"]:
+        console.print(f"repaired   {', '.join(row['repairs'])}; written as: {terminal.safe(row['text']).plain}")
+    place = terminal.safe(f"{row['source']}, {row['source_part']}, row {row['source_row']:,}").plain
+    console.print(f"from       {place}")
+    console.print(f"axis       {row['axis']} ({row['axis_origin']}), category {row['category']}, split {row['split']}")
+    console.print(f"fate       {fate['fate']}" + ("" if fate["fate"] == "accepted" else f": {because}"))
+    verdicts = _records(
+        con,
+        "SELECT stage, check_name, verdict, reason, value, threshold, detail FROM verdicts WHERE row_id = $id",
+        id=row["row_id"],
+    )
+    for verdict in verdicts:
+        measured = "" if verdict["value"] is None else f", measured {verdict['value']:g}"
+        against = "" if verdict["threshold"] is None else f" against {verdict['threshold']:g}"
+        detail = terminal.safe(f" ({verdict['detail']})").plain if verdict["detail"] else ""
+        said = f"{verdict['stage']}/{verdict['check_name']}: {verdict['verdict']}, {verdict['reason']}"
+        console.print(f"verdict    {said}{measured}{against}{detail}")
+
+
+def _tell_selection(con: duckdb.DuckDBPyConnection, run: Run, prompt: str) -> None:
+    console = terminal.out()
+    for row in _records(con, "SELECT * FROM selection WHERE prompt_id = $id", id=prompt):
+        console.print(
+            f"selection  {row['state']}{'' if row['reason'] is None else ', ' + row['reason']};"
+            f" keep_prompt {_yes(row['keep_prompt'])}, keep_image {_yes(row['keep_image'])}"
+            f"{'' if row['image_reason'] is None else ' (' + row['image_reason'] + ')'};"
+            f" {row['n_passed']} of {row['n_takes']} takes pass every gate"
+        )
+    con.execute(f"CREATE TEMP TABLE in_force AS {wanted_scores(run.parts.scorers)}")
+    gates = _records(con, _GATES, id=prompt)
+    if gates:
+        made = terminal.table("take", "image_id", "gate", "decides", "metric", "value", "wanted", "")
+        for gate in gates:
+            value = "" if gate["value"] is None else f"{gate['value']:g}"
+            detail = terminal.safe(gate["detail"]).plain if gate["detail"] else ""
+            made.add_row(
+                str(gate["take"]),
+                gate["image_id"],
+                gate["gate"],
+                gate["decision"],
+                gate["metric"],
+                " ".join(filter(None, [value, detail])),
+                _bounds(gate),
+                "FAILS" if gate["failed"] else "passes",
+            )
+        console.print(made)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _bounds(gate: Mapping[str, Any]) -> str:
+    said = []
+    if gate["minimum"] is not None:
+        said.append(f"at least {gate['minimum']:g}")
+    if gate["maximum"] is not None:
+        said.append(f"at most {gate['maximum']:g}")
+    if gate["one_of"] is not None:
+        said.append(f"one of {', '.join(gate['one_of'])}")
+    return ", ".join(said)
+
+
+def _tell_checks(con: duckdb.DuckDBPyConnection, run: Run, row: Mapping[str, Any]) -> None:
+    """Each check of the recipe on this one row, also those after the one that dropped it."""
+    console = terminal.out()
+    rows = con.sql("SELECT * FROM prompts WHERE row_id = $id", params={"id": row["row_id"]}).to_arrow_table()
+    for part in run.parts.filters:
+        check = build_filter(part)
+        findings = check(rows.select(list(check.columns)))
+        if not findings:
+            console.print(f"check      {part.kind}: passes")
+        for finding in findings:
+            measured = "" if finding.value is None else f", measured {finding.value:g}"
+            against = "" if finding.threshold is None else f" against {finding.threshold:g}"
+            detail = terminal.safe(f" ({finding.detail})").plain if finding.detail else ""
+            console.print(f"check      {part.kind}: {finding.verdict}, {finding.reason}{measured}{against}{detail}")
+
+
+def show(root: Path, text: str, output: Path | None) -> None:
+    """Write a picture to a file and print what was asked, what was measured and what was read."""
+    prefix = _prefix(text)
+    console = terminal.out()
+    with catalog.open_run(root) as con:
+        found = _records(
+            con,
+            "SELECT image_id, prompt_id, take, error, teacher FROM images WHERE starts_with(image_id, $id)",
+            id=prefix,
+        ) or _records(
+            con,
+            "SELECT i.image_id, i.prompt_id, i.take, i.error, i.teacher FROM images i"
+            " LEFT JOIN selection s ON s.prompt_id = i.prompt_id WHERE starts_with(i.prompt_id, $id)"
+            " QUALIFY row_number() OVER (PARTITION BY i.prompt_id ORDER BY i.image_id = s.image_id DESC, i.take) = 1",
+            id=prefix,
+        )
+        image = _only([row["image_id"] for row in found], prefix, "image_id or rendered prompt_id")
+        row = found[0]
+        prompts = _records(
+            con, "SELECT text_clean, expected_text FROM prompts WHERE prompt_id = $id LIMIT 1", id=row["prompt_id"]
+        )
+        scores = _records(
+            con, "SELECT scorer, metric, value, detail FROM scores WHERE image_id = $id ORDER BY ALL", id=image
+        )
+        pixels = con.execute("SELECT encoded FROM pixels WHERE image_id = ?", [image]).fetchone()
+    if pixels is not None:
+        console.print(f"picture    {_write(pixels[0], image, output)}")
+    else:
+        said = terminal.safe(row["error"]).plain if row["error"] else "its pixels are not kept here"
+        console.print(f"picture    none: {said}")
+    console.print(f"image_id   {image}, take {row['take']}, teacher {row['teacher']}")
+    console.print(f"prompt_id  {row['prompt_id']}")
+    if prompts:
+        console.print("prompt     " + terminal.safe(prompts[0]["text_clean"]).plain)
+        for wanted in prompts[0]["expected_text"] or ():
+            console.print("to draw    " + terminal.safe(wanted).plain)
+    if scores:
+        made = terminal.table("scorer", "metric", "value", "detail", numeric=("value",))
+        for score in scores:
+            value = "" if score["value"] is None else f"{score['value']:.4g}"
+            made.add_row(score["scorer"], score["metric"], value, terminal.safe(score["detail"] or ""))
+        console.print(made)
+
+
+def _write(encoded: bytes, image: str, output: Path | None) -> Path:
+    """The stored WebP as it is, or another format by the file's suffix."""
+    path = output or Path(tempfile.gettempdir()) / f"promptforge-{image}.webp"
+    if path.suffix.lower() == ".webp":
+        put(path, encoded)
+        return path
+    from PIL import Image
+
+    try:
+        Image.fromarray(decode(encoded)).save(path)
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"{path}: {exc}; name a .webp or .png file") from exc
+    return path

@@ -1,0 +1,98 @@
+"""run: a recipe through Prefect, watched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from promptforge import recipe as recipes
+from promptforge.commands import closing, terminal
+from promptforge.errors import ConfigError
+from promptforge.flows.local import curate_here
+from promptforge.flows.params import CurateParams
+from promptforge.recipe import Recipe
+from promptforge.stages import parts
+from promptforge.view import Interrupted, watch
+
+
+def parse_columns(text: str | None) -> dict[str, str]:
+    """'text=prompt,axis=kind' as a map of promptforge's field to the files' column."""
+    found: dict[str, str] = {}
+    for piece in (text or "").split(","):
+        field, separator, column = piece.partition("=")
+        if not piece.strip():
+            continue
+        if not separator or not field.strip() or not column.strip():
+            raise ConfigError(f"--columns {text!r}: expected field=column,..., for example text=prompt,axis=kind")
+        found[field.strip()] = column.strip()
+    return found
+
+
+def make_params(**values: Any) -> CurateParams:
+    """The flow's parameters, or a ConfigError that names the wrong one."""
+    try:
+        return CurateParams(**values)
+    except ValidationError as exc:
+        raise ConfigError(recipes.explain(exc, CurateParams, "run")) from exc
+
+
+def plan_line(recipe: Recipe, root: Any) -> str:
+    """What is going to be done, in a line."""
+
+    def counted(n: int, noun: str) -> str:
+        return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+    wanted = recipe.select.quota.model_dump().values()
+    goal = "every prompt" if "all" in wanted else f"{sum(wanted):,} prompts"
+    takes = "" if recipe.render.takes == 1 else f", {recipe.render.takes} takes"
+    pictures = "prompts only" if recipe.render.sample == 0 else f"teacher {recipe.regime.teacher}{takes}"
+    if 0 < recipe.render.sample < 1:
+        pictures += f" for {recipe.render.sample:.0%} of them"
+    return (
+        f"{recipe.name}: {goal} wanted from {counted(len(recipe.sources), 'source')},"
+        f" {counted(len(recipe.filters), 'check')}, {pictures},"
+        f" {counted(len(recipe.scorers), 'scorer')}, policy {recipe.select.policy}; into {root}"
+    )
+
+
+def run(params: CurateParams) -> int:
+    """Check, run, tell; the exit code."""
+    begun = time.monotonic()
+    raw = params.raw()
+    recipe = recipes.validate(raw, params.recipe)
+    parts.resolve(recipe, params.recipe)
+    root = params.root(recipe.name)
+    console = terminal.out()
+    console.print(plan_line(recipe, root), soft_wrap=True)
+    try:
+        result = watch(root, recipe.name, console, lambda: curate_here(params, root, debug=terminal.DEBUG.get()))
+    except Interrupted:
+        console.print("stopped. It is safe to run the same command again: it goes on where this one ended.")
+        return 130
+    closing.tell(console, root, recipe, result, time.monotonic() - begun)
+    return 0
+
+
+def run_command(
+    recipe: str,
+    *,
+    sources: Sequence[str],
+    axis: str | None,
+    columns: str | None,
+    out: str | None,
+    settings: Sequence[str],
+) -> int:
+    """What the command line asks for."""
+    return run(
+        make_params(
+            recipe=recipe,
+            sources=list(sources),
+            axis=axis,
+            columns=parse_columns(columns),
+            out=out,
+            settings=list(settings),
+        )
+    )
