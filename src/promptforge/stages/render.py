@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +21,7 @@ from promptforge.protocols import Pixels, RenderJob, Teacher
 from promptforge.recipe import Recipe
 from promptforge.records import AXES, canonical_json
 from promptforge.schema import arrow_schema
-from promptforge.stages.run import Run, Tally, Unit, digest_columns
+from promptforge.stages.run import Row, Run, Tally, Unit, digest_columns
 from promptforge.store import Commit
 
 VERSION = 1
@@ -116,12 +115,12 @@ def known_images(run: Run) -> set[str]:
     return found
 
 
-def missing(run: Run, plan: Commit, texts: Mapping[str, str]) -> dict[int, list[dict[str, Any]]]:
+def missing(run: Run, plan: Commit, texts: Mapping[str, str]) -> dict[int, list[Row]]:
     """Bucket -> rows of the plan that have no picture yet, sorted by image_id, with their text."""
     item = plan.file("render_plan")
     assert item is not None
     have = known_images(run)
-    found: dict[int, list[dict[str, Any]]] = {}
+    found: dict[int, list[Row]] = {}
     for row in run.store.read(item).to_pylist():
         if row["image_id"] not in have:
             found.setdefault(row["bucket"], []).append({**row, "text": texts[row["prompt_id"]]})
@@ -130,59 +129,35 @@ def missing(run: Run, plan: Commit, texts: Mapping[str, str]) -> dict[int, list[
     return dict(sorted(found.items()))
 
 
-def increments(rows: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:
-    """Consecutive pieces of at most `size` rows."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
-
-
 def render_rank(
     run: Run,
     teacher: Teacher,
-    todo: Mapping[int, Sequence[dict[str, Any]]],
+    todo: Mapping[int, Sequence[Row]],
     rank: int,
     world: int,
     progress: Callable[[int], None],
 ) -> Tally:
-    """Make the missing pictures of the buckets that are `rank` modulo `world`; commit them in increments."""
-    total = Tally("render")
-    for bucket in (number for number in sorted(todo) if number % world == rank):
-        for rows in increments(todo[bucket], run.recipe.run.increment):
-            _, tally = run.work(_increment(run, teacher, bucket, rows, progress))
-            total += tally
-    return total
-
-
-def _increment(
-    run: Run, teacher: Teacher, bucket: int, rows: Sequence[dict[str, Any]], progress: Callable[[int], None]
-) -> Unit:
-    digest = records.digest_of({"version": VERSION, "images": [row["image_id"] for row in rows]})
+    """Make the missing pictures of the buckets that are `rank` modulo `world`."""
     regime = canonical_json(teacher.description)
 
-    def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
-        images: list[dict[str, Any]] = []
-        pixels: list[dict[str, Any]] = []
-        for row in rows:
-            result = teacher.render(RenderJob(row["text"], row["seed"]))
-            image = {name: row[name] for name in ("image_id", "prompt_id", "take", "seed", "teacher")}
-            image |= {"regime": regime, "error": result.error}
-            image["truth"] = None if result.truth is None else canonical_json(result.truth)
-            if result.pixels is not None:
-                encoded = encode(result.pixels)
-                height, width = result.pixels.shape[:2]
-                image |= {"width": width, "height": height, "sha256": hashlib.sha256(encoded).hexdigest()}
-                pixels.append({"image_id": row["image_id"], "encoded": encoded})
-            images.append(image)
-            progress(1)
-        return (
-            {
-                "images": pa.Table.from_pylist(images, schema=arrow_schema("images")),
-                "pixels": pa.Table.from_pylist(pixels, schema=arrow_schema("pixels")),
-            },
-            {"images": len(images), "errors": sum(row["error"] is not None for row in images)},
-        )
+    def make(row: Row) -> dict[str, list[Row]]:
+        result = teacher.render(RenderJob(row["text"], row["seed"]))
+        image = {name: row[name] for name in ("image_id", "prompt_id", "take", "seed", "teacher")}
+        image |= {"regime": regime, "error": result.error}
+        image["truth"] = None if result.truth is None else canonical_json(result.truth)
+        pixels = []
+        if result.pixels is not None:
+            encoded = encode(result.pixels)
+            height, width = result.pixels.shape[:2]
+            image |= {"width": width, "height": height, "sha256": hashlib.sha256(encoded).hexdigest()}
+            pixels.append({"image_id": row["image_id"], "encoded": encoded})
+        progress(1)
+        return {"images": [image], "pixels": pixels}
 
-    return Unit("render", f"b{bucket:05d}", digest, make)
+    total = Tally("render")
+    for bucket in (number for number in sorted(todo) if number % world == rank):
+        total += run.facts("render", f"b{bucket:05d}", todo[bucket], make)
+    return total
 
 
 def encode(pixels: Pixels) -> bytes:

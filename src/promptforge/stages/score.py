@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from promptforge import catalog, records
+from promptforge import catalog
 from promptforge.errors import StoreFault
 from promptforge.protocols import Picture, Scorer
 from promptforge.records import Scene
-from promptforge.schema import arrow_schema
 from promptforge.stages.parts import Part
-from promptforge.stages.render import decode, increments
-from promptforge.stages.run import Run, Tally, Unit
+from promptforge.stages.render import decode
+from promptforge.stages.run import Row, Run, Tally
 from promptforge.store import Commit, TableFile
 
 VERSION = 1
@@ -50,7 +47,7 @@ def _fields(part: Part) -> str:
     return ", ".join([f"'{part.digest}'", *(_INPUTS[name] for name in part.module.INPUTS)])
 
 
-def missing(run: Run, commits: Sequence[Commit]) -> dict[int, list[dict[str, Any]]]:
+def missing(run: Run, commits: Sequence[Commit]) -> dict[int, list[Row]]:
     """Bucket -> pictures with something left to measure, sorted by image_id: fields of Picture, scorers to run.
 
     `commits` are those of text, dedup, plan, every render and every score.
@@ -71,7 +68,7 @@ def missing(run: Run, commits: Sequence[Commit]) -> dict[int, list[dict[str, Any
             GROUP BY ALL ORDER BY r.bucket, t.image_id
             """
         ).to_arrow_table()
-    found: dict[int, list[dict[str, Any]]] = {}
+    found: dict[int, list[Row]] = {}
     for row in rows.to_pylist(maps_as_pydicts="strict"):
         found.setdefault(row["bucket"], []).append(row)
     return found
@@ -107,54 +104,38 @@ class PixelReader:
 def score_rank(
     run: Run,
     scorers: Mapping[str, Scorer],
-    todo: Mapping[int, Sequence[dict[str, Any]]],
+    todo: Mapping[int, Sequence[Row]],
     rank: int,
     world: int,
     progress: Callable[[int], None],
 ) -> Tally:
-    """Measure the pictures of the buckets that are `rank` modulo `world`; commit the scores in increments."""
-    total = Tally("score")
+    """Measure the pictures of the buckets that are `rank` modulo `world`."""
     pixels = PixelReader(run)
+
+    def make(row: Row) -> dict[str, list[Row]]:
+        picture = Picture(
+            pixels=decode(pixels[row["image_id"]]),
+            text=row["text"],
+            axis=row["axis"],
+            expected_text=tuple(row["expected_text"] or ()),
+            scene=Scene.from_json(row["scene"]) if row["scene"] else None,
+        )
+        found = [
+            {
+                "image_id": row["image_id"],
+                "scorer": name,
+                "digest": digest,
+                "metric": score.metric,
+                "value": score.value,
+                "detail": score.detail,
+            }
+            for name, digest in row["digests"].items()
+            for score in scorers[name].score(picture)
+        ]
+        progress(1)
+        return {"scores": found}
+
+    total = Tally("score")
     for bucket in (number for number in sorted(todo) if number % world == rank):
-        for rows in increments(todo[bucket], run.recipe.run.increment):
-            _, tally = run.work(_increment(scorers, pixels, bucket, rows, progress))
-            total += tally
+        total += run.facts("score", f"b{bucket:05d}", todo[bucket], make)
     return total
-
-
-def _increment(
-    scorers: Mapping[str, Scorer],
-    pixels: PixelReader,
-    bucket: int,
-    rows: Sequence[dict[str, Any]],
-    progress: Callable[[int], None],
-) -> Unit:
-    digest = records.digest_of({"version": VERSION, "scores": [[row["image_id"], row["digests"]] for row in rows]})
-
-    def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
-        found: list[dict[str, Any]] = []
-        for row in rows:
-            picture = Picture(
-                pixels=decode(pixels[row["image_id"]]),
-                text=row["text"],
-                axis=row["axis"],
-                expected_text=tuple(row["expected_text"] or ()),
-                scene=Scene.from_json(row["scene"]) if row["scene"] else None,
-            )
-            for name, wanted in row["digests"].items():
-                found += [
-                    {
-                        "image_id": row["image_id"],
-                        "scorer": name,
-                        "digest": wanted,
-                        "metric": score.metric,
-                        "value": score.value,
-                        "detail": score.detail,
-                    }
-                    for score in scorers[name].score(picture)
-                ]
-            progress(1)
-        table = pa.Table.from_pylist(found, schema=arrow_schema("scores"))
-        return {"scores": table}, {"images": len(rows)}
-
-    return Unit("score", f"b{bucket:05d}", digest, make)
