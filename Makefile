@@ -20,6 +20,9 @@ PYTEST_ARGS :=
 UPGRADE :=
 export RECIPE
 
+# Where this is set, as in many containers, each process compiles Prefect anew: 2.5 s, and the suite starts dozens.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
@@ -61,7 +64,7 @@ serve: $(CORE) ## Start a Prefect server and a worker on loopback, with the flow
 	@exec $(BIN)/promptforge serve $(ARGS)
 
 test: $(DEV) ## Run the whole suite of the core [PYTEST_ARGS="-k store"]
-	@$(BIN)/pytest -n logical --maxprocesses 8 $(PYTEST_ARGS)
+	@$(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
 lint: style types layers ## Check style, types and layers; make -k lint shows all faults at once
 
