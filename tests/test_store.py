@@ -14,6 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from promptforge import files, schema, store
 from promptforge.errors import LockedError, SchemaFault, StoreFault
@@ -21,6 +23,7 @@ from promptforge.lock import Lock
 from promptforge.store import Commit, Store, column_digests
 
 DIGEST = "d" * 64
+NESTED = st.none() | st.lists(st.none() | st.sampled_from(["", "a", "b", "ab"]), max_size=3)
 
 
 def cost(*seconds: float, stage: str = "render") -> pa.Table:
@@ -335,3 +338,21 @@ def test_a_column_digest_tells_values_apart_and_not_how_they_are_chunked() -> No
     other = column_digests(pa.table({"a": ["x", "y", ""], "b": [1, 2, 3]}))
     assert other["a"] != column_digests(whole)["a"]
     assert other["b"] == column_digests(whole)["b"]
+
+
+def test_what_lies_under_a_null_or_beyond_a_slice_is_no_value() -> None:
+    hidden = pa.Array.from_buffers(pa.float64(), 3, [pa.py_buffer(b"\x05"), pa.array([1.0, 99.0, 3.0]).buffers()[1]])
+    assert hidden.to_pylist() == [1.0, None, 3.0]
+    assert column_digests(pa.table({"a": hidden})) == column_digests(pa.table({"a": [1.0, None, 3.0]}))
+    lists = pa.array([["no"], ["x", None], None, []])
+    assert column_digests(pa.table({"a": lists.slice(1)})) == column_digests(pa.table({"a": [["x", None], None, []]}))
+    flags = pa.array([True, False, True, True, None])
+    assert column_digests(pa.table({"a": flags.slice(0, 2)})) == column_digests(pa.table({"a": [True, False]}))
+
+
+@settings(derandomize=True, max_examples=200)
+@given(st.lists(NESTED, max_size=4), st.lists(NESTED, max_size=4))
+def test_two_columns_share_a_digest_only_where_they_are_equal(left, right) -> None:
+    kind = pa.list_(pa.string())
+    digests = [column_digests(pa.table({"a": pa.array(rows, kind)})) for rows in (left, right)]
+    assert (digests[0] == digests[1]) == (left == right)

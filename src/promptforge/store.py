@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from promptforge import schema
@@ -102,17 +103,17 @@ class Store:
         """Check, write and record what a piece of work made; where another worker won, return theirs."""
         files = tuple(self._put_table(stage, shard, name, tables[name]) for name in sorted(tables))
         commit = Commit(stage, shard, digest, files, dict(sorted((counts or {}).items())))
-        put_new(self._record_path(commit), canonical_json(asdict(commit)).encode())
+        put_new(self.record_path(commit), canonical_json(asdict(commit)).encode())
         return self.load(commit.key, digest) or commit  # a rewrite outranks a worker that comes late
 
     def rewrite(self, old: Commit, tables: Mapping[str, pa.Table]) -> Commit:
         """Replace what a commit holds (dropped text or pixels); the work counts as done under its old digest."""
         files = tuple(self._put_table(old.stage, old.shard, name, tables[name]) for name in sorted(tables))
         new = Commit(old.stage, old.shard, old.digest, files, old.counts, old.revision + 1)
-        put_new(self._record_path(new), canonical_json(asdict(new)).encode())
-        self._record_path(old).unlink(missing_ok=True)
+        put_new(self.record_path(new), canonical_json(asdict(new)).encode())
+        self.record_path(old).unlink(missing_ok=True)
         # Equal output under two digests is one file: it stays while another record of the shard names it.
-        others = (self._record_path(old).parent).glob(f"{old.shard}-*.json")
+        others = (self.record_path(old).parent).glob(f"{old.shard}-*.json")
         keep = {item.name for path in others for item in self._load(path).files}
         for item in old.files:
             if item.name not in keep:
@@ -136,7 +137,8 @@ class Store:
         put(self.root / name, content)
         return TableFile(table, name, data.num_rows, sha256, column_digests(data))
 
-    def _record_path(self, commit: Commit) -> Path:
+    def record_path(self, commit: Commit) -> Path:
+        """Where the record of a commit lies."""
         revision = f".r{commit.revision}" if commit.revision else ""
         return self.root / "_commits" / f"{commit.key}{revision}.json"
 
@@ -162,7 +164,7 @@ class Store:
         Only for the holder of the lock. Returns the number of files removed.
         """
         named = {item.name for commit in self.all_commits() for item in commit.files}
-        newest = {self._record_path(commit) for commit in self.all_commits()}
+        newest = {self.record_path(commit) for commit in self.all_commits()}
         doomed = [path for path in self.root.glob(f"**/{TEMPORARY}*") if path.is_file()]
         doomed += [path for path in self.root.glob("_commits/*/*.json") if path not in newest]
         doomed += [
@@ -286,9 +288,25 @@ def column_digests(data: pa.Table) -> dict[str, str]:
     """A digest of each column's values, so that a stage is redone only where what it reads has changed."""
     digests = {}
     for name in data.column_names:
-        sink = pa.BufferOutputStream()
-        column = data.select([name]).combine_chunks().replace_schema_metadata(None)
-        with pa.ipc.new_stream(sink, column.schema) as writer:
-            writer.write_table(column)
-        digests[name] = hashlib.sha256(sink.getvalue()).hexdigest()[:32]
+        sink = hashlib.sha256(str(data.schema.field(name).type).encode())
+        _hash_values(sink, data[name].combine_chunks())
+        digests[name] = sink.hexdigest()[:32]
     return digests
+
+
+def _hash_values(sink: hashlib._Hash, values: pa.Array) -> None:
+    """Hash values alone: what lies in memory under a null, or how far a slice reaches, is whatever it happens to be."""
+    if pa.types.is_list(values.type):
+        _hash_values(sink, pc.fill_null(pc.list_value_length(values), -1))
+        _hash_values(sink, values.flatten())  # leaves out what lies under a null
+        return
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    if values.null_count:
+        _hash_values(sink, values.is_valid())
+        values = values.fill_null(pa.scalar("" if pa.types.is_string(values.type) else 0).cast(values.type))
+    batch = pa.record_batch({"": values})
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, batch.schema) as writer:
+        writer.write_batch(batch)
+    sink.update(stream.getvalue())
