@@ -33,6 +33,12 @@ from promptforge.records import Scene, canonical_json, digest_of
 VERSION = 1
 NEEDS: Literal["picture", "scene", "expected_text"] = "scene"
 INPUTS: tuple[Literal["text", "axis", "expected_text", "scene"], ...] = ("scene",)
+METRICS = ("colour_agreement", "count_agreement", "regions")
+
+#: Width in px, in a picture of 512, that no blended rim has.
+_RIM = 5
+#: A thing keeps at least this share of its area where strokes thinner than that are taken away.
+_SOLID = 0.25
 
 Palette = Mapping[str, tuple[int, int, int]]
 Mask = npt.NDArray[np.bool_]
@@ -44,7 +50,7 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     reach: float = Field(
-        44, gt=0, le=120, description="farthest that a pixel may be from its colour, Euclidean in RGB of 0 to 255"
+        40, gt=0, le=120, description="farthest that a pixel may be from its colour, Euclidean in RGB of 0 to 255"
     )
     min_area: float = Field(
         0.0006, gt=0, lt=1, description="smallest region, as a share of the picture (0.0006: 12 px square of 512)"
@@ -52,8 +58,8 @@ class Params(BaseModel):
     min_likeness: float = Field(
         0.2, ge=0, le=1, description="smallest region of a colour, as a share of the largest one of that colour"
     )
-    max_area: float = Field(
-        0.6, gt=0, le=1, description="a region of a larger share of the picture is ground, not a thing"
+    max_border: float = Field(
+        0.05, gt=0, le=1, description="a region along a larger share of the picture's border is ground, not a thing"
     )
 
 
@@ -117,15 +123,17 @@ class Agreement:
         )
 
     def regions(self, pixels: Pixels, colour: str) -> list[int]:
-        """Areas in px of the regions of a colour, largest first."""
+        """Areas in px of the regions of a colour, largest first; blended rims of other things do not count."""
         from skimage.measure import label
 
-        mask = _opened(self._mask(pixels, colour))
+        mask = self._mask(pixels, colour)
         labels = label(mask, connectivity=2)
-        areas = np.bincount(labels.ravel())[1:]
-        areas = areas[areas <= self._params.max_area * mask.size]
-        if not areas.size:
-            return []
+        whole = np.bincount(labels.ravel())
+        # Counted after the opening, so that a rim weighs nothing, but labelled before it, so that a thin neck holds.
+        areas = np.bincount(labels[_opened(mask)], minlength=len(whole))
+        areas[areas < _SOLID * whole] = 0
+        areas[_ground(labels, self._params.max_border)] = 0
+        areas[0] = 0
         least = max(self._params.min_area * mask.size, self._params.min_likeness * float(areas.max()))
         return sorted((int(area) for area in areas if area >= least), reverse=True)
 
@@ -160,11 +168,18 @@ def _distance(pixels: npt.NDArray[np.uint8], colour: npt.NDArray[np.float32]) ->
     return away
 
 
+def _ground(labels: npt.NDArray[np.integer], most: float) -> list[int]:
+    """Labels along more than this share of the border."""
+    border = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
+    lengths = np.bincount(border)
+    return [int(number) for number in np.flatnonzero(lengths > most * border.size)]
+
+
 def _opened(mask: Mask) -> Mask:
-    """Without what is under 3 px wide: blended edges between two other colours."""
+    """Without what is under 5 px wide: the blended rim between two other colours is up to 4."""
     from skimage.morphology import opening
 
-    return np.asarray(opening(mask, np.ones((3, 3), dtype=bool)), dtype=bool)
+    return np.asarray(opening(mask, np.ones((_RIM, _RIM), dtype=bool)), dtype=bool)
 
 
 def _share(facts: Sequence[bool]) -> float | None:

@@ -44,6 +44,19 @@ from promptforge.scorers.frame.measures import (
 VERSION = 1
 NEEDS: Literal["picture", "scene", "expected_text"] = "picture"
 INPUTS: tuple[Literal["text", "axis", "expected_text", "scene"], ...] = ()
+METRICS = (
+    "blur",
+    "sharpness",
+    "exposure",
+    "clipped_dark",
+    "clipped_bright",
+    "contrast",
+    "colourfulness",
+    "entropy",
+    "flat",
+    "black",
+    "blurred",
+)
 
 
 class Params(BaseModel):
@@ -51,7 +64,7 @@ class Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_blur: float = Field(0.42, gt=0, lt=1, description="blurred = 1 where blur is above this")
+    max_blur: float = Field(0.62, gt=0, lt=1, description="blurred = 1 where blur is above this")
     max_black: float = Field(
         0.14, ge=0, lt=1, description="black = 1 where 98 of 100 pixels have a luma of at most this, of 1"
     )

@@ -36,7 +36,7 @@ NEEDS: Literal["picture", "scene", "expected_text"] = "expected_text"
 INPUTS: tuple[Literal["text", "axis", "expected_text", "scene"], ...] = ("expected_text",)
 
 #: The defaults of the technical scorer; here they only turn a misreading into an abstention.
-_MAX_BLUR = 0.42
+_MAX_BLUR = 0.62
 _MAX_BLACK = 0.14
 
 
@@ -108,7 +108,8 @@ def shows_letters(pixels: Pixels) -> bool:
     return blur is not None and blur <= _MAX_BLUR and brightest(luma) > _MAX_BLACK
 
 
-METRICS: tuple[str, ...] = ("exact", "folded", "cer", "ned", "word_recall", "word_precision")
+_VALUES: tuple[str, ...] = ("exact", "folded", "cer", "ned", "word_recall", "word_precision")
+METRICS = (*_VALUES, "verdict", "reading")
 
 
 def _scores(judgement: Judgement) -> Sequence[Score]:
@@ -127,7 +128,7 @@ def _scores(judgement: Judgement) -> Sequence[Score]:
         metrics.word_precision(everything, wanted),
     )
     return (
-        *(Score(name, value) for name, value in zip(METRICS, values, strict=True)),
+        *(Score(name, value) for name, value in zip(_VALUES, values, strict=True)),
         Score("verdict", None, judgement.verdict),
         Score("reading", None, _reading(judgement.reading.lines, judgement.n_looks)),
     )
@@ -135,7 +136,7 @@ def _scores(judgement: Judgement) -> Sequence[Score]:
 
 def _nothing_wanted() -> Sequence[Score]:
     return (
-        *(Score(name, None) for name in METRICS),
+        *(Score(name, None) for name in _VALUES),
         Score("verdict", None, "unreadable"),
         Score("reading", None, _reading((), 0)),
     )
