@@ -23,7 +23,7 @@ from promptforge.errors import ConfigError
 from promptforge.files import put
 from promptforge.protocols import Source
 from promptforge.recipe import Recipe
-from promptforge.records import canonical_json, digest_of
+from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages import parts as components
 from promptforge.stages.parts import Parts
@@ -109,9 +109,9 @@ class Run:
         return commit, Tally(unit.stage, done=1, rows=rows, seconds=time.monotonic() - start)
 
     def facts(
-        """Make the facts of each row; commit them every `increment` rows or 10 minutes: the most that a kill loses.
+        self, stage: str, shard: str, rows: Sequence[Row], make: Callable[[Row], Mapping[str, Sequence[Row]]]
     ) -> Tally:
-        """Make the facts of each row, and commit them every `increment` rows or 10 minutes: the most that a kill loses.
+        """Make the facts of each row; commit them every `increment` rows or 10 minutes: the most that a kill loses.
 
         `make` gives the rows of each table for one row; `rows` name facts that are known to be missing. How rows fall
         into increments names files only.
@@ -139,7 +139,8 @@ def prepare(root: Path, raw: Mapping[str, Any], where: str) -> Run:
     recipe = recipes.validate(raw, where)
     parts = components.resolve(recipe, where)
     root.mkdir(parents=True, exist_ok=True)
-    text = canonical_json(recipe.model_dump(mode="json", exclude_unset=True))
+    # Keys as the recipe has them: checks and gates are in its order. Equal recipes still give equal bytes.
+    text = json.dumps(recipe.model_dump(mode="json", exclude_unset=True), ensure_ascii=False, separators=(",", ":"))
     put(root / "_run.json", text.encode())
     return Run(root, recipe, parts, Store(root))
 
