@@ -140,7 +140,7 @@ def prepare(root: Path, raw: Mapping[str, Any], where: str) -> Run:
     parts = components.resolve(recipe, where)
     root.mkdir(parents=True, exist_ok=True)
     # Keys as the recipe has them: checks and gates are in its order. Equal recipes still give equal bytes.
-    text = json.dumps(recipe.model_dump(mode="json", exclude_unset=True), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(recipe.model_dump(mode="json", exclude_unset=True), separators=(",", ":"))
     put(root / "_run.json", text.encode())
     return Run(root, recipe, parts, Store(root))
 
