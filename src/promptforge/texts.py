@@ -115,12 +115,43 @@ def n_words(text: str) -> int:
     return len(text.split())
 
 
+_NUMBER = r"(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[2-9]|1\d)"
+_A = rf"(?:a|an|the|one|{_NUMBER})"
+# A phrase or sentence; the alt texts of shops and the key words of users begin otherwise.
+_PHRASE = re.compile(rf"\W*(?:{_A}|some|several|there|this|it|he|she|(?:photo|picture|image) of)\b", re.IGNORECASE)
+_BINDS = re.compile(
+    rf"\b{_NUMBER} (?:[a-z-]+ ){{0,2}}[a-z]+s\b"
+    rf"|\b{_A} (?:[\w-]+ ){{1,4}}and (?:{_A}|some|its|his|her|their) \w"
+    r"|\b(?:left|right|top|bottom|side|front|back) of\b|\b(?:next to|behind|beside|near|above|below|under|hidden by)\b"
+    r"|\b(?:is|are|was|were) (?:\w+ly )?[a-z]+(?:ing|ed)\b"
+    rf"|\b{_A} (?:\w+ )?(?:red|blue|green|yellow|orange|purple|pink|brown|black|white|gr[ae]y|wooden|metallic|fabric|"
+    r"rubber|plastic|leather|glass|fluffy|round|circular|oval|square|rectangular|triangular|cubic|spherical|conical|"
+    r"cylindrical|oblong|pyramidal|diamond|teardrop|pentagonal|big|small|tall|short|long|smooth|rough|sharp|soft) \w",
+    re.IGNORECASE,
+)
+# What a prompt says that is after a look: medium, camera, renderer, praise.
+_POLISH = re.compile(
+    r"\b(?:\d ?k|hdr?|dslr|bokeh|artstation|deviantart|octane|unreal engine|trending|cinematic|volumetric|"
+    r"(?:highly|intricate(?:ly)?|ultra|hyper)[ -]?(?:detailed|realistic)|photo-?realis\w+|sharp focus|"
+    r"depth of field|concept art|digital (?:art|painting|illustration)|oil (?:on canvas|painting)|award[- ]winning|"
+    r"\d+ ?mm|f/?\d|lens|in the style of|matte painting|character design|wallpaper)\b",
+    re.IGNORECASE,
+)
+
+
 def tell_axis(text: str, expected: tuple[str, ...], scene: Scene) -> str:
-    """The axis of a prompt whose source does not say it."""
+    """The axis of a prompt whose source does not say it.
+
+    Strings to be drawn decide first. A phrase that counts, places, pairs, colours or sets things to work is semantic,
+    by the scene or, since the lexicon knows some hundred nouns, by its form; a wish for a look is not.
+    """
     if expected:
         return Axis.TEXT_RENDERING
-    bound = [item for item in scene.objects if item.colour or item.shape or item.texture]
-    if scene.relations or any(item.count > 1 for item in scene.objects) or len(scene.objects) > 1 or bound:
+    if _POLISH.search(text) or not _PHRASE.match(text):
+        return Axis.IMAGE_QUALITY
+    things = scene.objects
+    binds = any(item.count > 1 or item.colour or item.shape or item.texture or item.action for item in things)
+    if scene.relations or len(things) > 1 or binds or _BINDS.search(text):
         return Axis.SEMANTIC_UNDERSTANDING
     return Axis.IMAGE_QUALITY
 
