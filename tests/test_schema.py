@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import duckdb
@@ -89,6 +90,21 @@ def test_missing_and_extra_columns_are_named() -> None:
 def test_a_wrong_type_a_null_and_a_broken_check_are_refused(table: pa.Table, where: str) -> None:
     with pytest.raises(SchemaFault, match=where.replace(".", r"\.")):
         schema.conform("scores", table)
+
+
+def test_rows_that_were_checked_are_not_kept_and_threads_do_not_meet() -> None:
+    def check(number: int) -> bool:
+        image = "0" * 32 if number % 2 else "short"
+        try:
+            schema.conform("scores", scores(image_id=image))
+        except SchemaFault:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(check, range(64))) == [bool(number % 2) for number in range(64)]
+    with schema._database().cursor() as con:
+        assert con.sql("SELECT count(*) FROM scores").fetchall() == [(0,)]
 
 
 def test_a_column_of_nothing_but_nulls_may_come_without_a_type() -> None:

@@ -173,15 +173,16 @@ def _same_shape(seen: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def _check_constraints(table: str, data: pa.Table, place: str) -> None:
-    con = duckdb.connect(":memory:")
+    con = _database().cursor()  # rows go in and are rolled back: 4 ms, a database of its own takes 40
     try:
-        con.execute(ddl()[table])
+        con.execute("BEGIN")
         con.register("incoming", data)
         con.execute(f'INSERT INTO "{table}" SELECT * FROM incoming')
     except duckdb.ConstraintException as exc:
         first = str(exc).split("\n", 1)[0]
         raise SchemaFault(f"{place}table {table} breaks schemas/{table}.sql: {first}") from exc
     finally:
+        con.execute("ROLLBACK")
         con.close()
 
 
