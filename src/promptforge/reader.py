@@ -1,0 +1,148 @@
+"""What a trainer imports: the prompts and pictures of a published data set, checked before they are used.
+
+    rows = prompts("runs/mini/dataset")                       a list of dicts: what a trainer of text encoders reads
+    data = open_split("runs/mini/dataset", "train", pictures=True, streaming=True)
+    weights = weights_by_axis("runs/mini/dataset", {"semantic_understanding": 10})
+    order = sampling_order(weights, numpy.random.default_rng([seed, epoch]))
+
+Every file that is opened is first compared with the SHA-256 in manifest.json, once a process while it is unchanged;
+`datasets.load_dataset` on the folder gives the same rows without that. Needs pyarrow, numpy and, for open_split,
+datasets; never torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from promptforge.errors import ConfigError, StoreFault
+from promptforge.files import sha256_file
+from promptforge.records import AXES
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+
+def manifest(dataset_dir: str | Path) -> dict[str, Any]:
+    """The data set's manifest. Raises StoreFault where the folder holds no published data set."""
+    path = Path(dataset_dir) / "manifest.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as exc:
+        raise StoreFault(f"{dataset_dir}: no manifest.json, so no published data set; run promptforge publish") from exc
+    except ValueError as exc:
+        raise StoreFault(f"{path}: not JSON ({exc}); publish the data set again") from exc
+    return found
+
+
+def prompts(dataset_dir: str | Path, split: str = "train", axes: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """Every accepted prompt of a split, sorted by prompt_id; `axes` keeps the prompts of these axes only.
+
+    Whether a picture came of a prompt plays no part: a student must match its teacher's failures too.
+    """
+    table = _table(dataset_dir, split, None, pictures=False)
+    if axes is not None:
+        _known(axes)
+        table = table.filter(pc.is_in(table["axis"], value_set=pa.array(sorted(axes), pa.string())))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def open_split(
+    dataset_dir: str | Path, split: str = "train", *, pictures: bool = True, streaming: bool = False
+) -> Dataset | IterableDataset:
+    """A split as `datasets` sees it, pictures decoded on access. Without streaming it is first put into its cache.
+
+    `pictures` False gives every accepted prompt, True those whose picture may be used. Raises ConfigError where the
+    data set has no such split (or no pictures), StoreFault where a file was changed.
+    """
+    from datasets import load_dataset
+
+    files = [str(path) for path in _files(dataset_dir, split, pictures=pictures)]
+    return load_dataset("parquet", data_files={split: files}, split=split, streaming=streaming)
+
+
+def weights_by_axis(
+    dataset_dir: str | Path, weights: Mapping[str, float], split: str = "train", *, pictures: bool = False
+) -> npt.NDArray[np.float64]:
+    """A weight for each row of the split, in the order of `prompts` (or of data/, with pictures); 1 where unnamed.
+
+    The paper repeats its semantic prompts ten times: here that is a weight of 10, and no row is there twice.
+    """
+    _known(weights)
+    wrong = {axis: weight for axis, weight in weights.items() if not 0 <= weight < np.inf}
+    if wrong:
+        raise ConfigError(f"weights {wrong}: each must be a number of at least 0")
+    axes = _table(dataset_dir, split, ["axis"], pictures=pictures)["axis"].to_pylist()
+    return np.array([weights.get(axis, 1.0) for axis in axes], dtype=np.float64)
+
+
+def sampling_order(
+    weights: Sequence[float] | npt.NDArray[np.float64], rng: np.random.Generator, n: int | None = None
+) -> npt.NDArray[np.int64]:
+    """Row numbers of one epoch of `n` draws, shuffled; by default as many as the weights add up to, rounded.
+
+    Systematic sampling: a row comes floor or ceil of n x its share of the weight times, so a weight of 10 is exactly
+    ten visits in an epoch of the default length. Raises ConfigError where every weight is 0.
+    """
+    edges = np.cumsum(np.asarray(weights, dtype=np.float64))
+    if not edges.size or not edges[-1] > 0:
+        raise ConfigError("every weight is 0, so there is nothing to draw")
+    draws = round(float(edges[-1])) if n is None else n
+    points = (np.arange(draws) + rng.random()) * (edges[-1] / max(draws, 1))
+    rows = np.minimum(np.searchsorted(edges, points, side="right"), np.flatnonzero(np.asarray(weights) > 0)[-1])
+    return rng.permutation(rows.astype(np.int64))
+
+
+def _known(axes: Collection[str]) -> None:
+    unknown = sorted(set(axes) - set(AXES))
+    if unknown:
+        raise ConfigError(f"no axis {', '.join(map(repr, unknown))}; there are {', '.join(AXES)}")
+
+
+def _table(dataset_dir: str | Path, split: str, columns: list[str] | None, *, pictures: bool) -> pa.Table:
+    return pa.concat_tables(
+        pq.ParquetFile(path).read(columns) for path in _files(dataset_dir, split, pictures=pictures)
+    )
+
+
+def _files(dataset_dir: str | Path, split: str, *, pictures: bool) -> list[Path]:
+    """The checked Parquet files of a split in order."""
+    root = Path(dataset_dir)
+    stated: Mapping[str, Any] = manifest(root)["files"]
+    folder = "data" if pictures else "prompts"
+    names = sorted(name for name in stated if name.startswith(f"{folder}/{split}-"))
+    if not names:
+        there = sorted({name.split("/")[1].split("-")[0] for name in stated if name.startswith(f"{folder}/")})
+        hint = "; pictures=False reads the prompts" if pictures else ""
+        raise ConfigError(f"{root}: no split {split!r} in {folder}/; there are {', '.join(there) or 'none'}{hint}")
+    return [_checked(root / name, stated[name]["sha256"]) for name in names]
+
+
+def _checked(path: Path, sha256: str) -> Path:
+    try:
+        stat = path.stat()
+    except FileNotFoundError as exc:
+        raise StoreFault(f"{path}: missing, though manifest.json names it; publish the data set again") from exc
+    seen = _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
+    if seen != sha256:
+        raise StoreFault(
+            f"{path}: sha256 is {seen[:16]}..., manifest.json says {sha256[:16]}...; the file was changed: publish the"
+            " data set again, or copy it anew"
+        )
+    return path.resolve()
+
+
+@lru_cache(maxsize=65_536)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    del size, mtime_ns  # a changed file is read again
+    return sha256_file(path)

@@ -1,0 +1,283 @@
+"""The data set card: what was made, from what, and what was dropped, in figures out of the tables.
+
+Holds no date, host or folder, so that two runs give the same bytes. Whatever a person or a prompt wrote is escaped
+down to plain letters before it gets here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from promptforge import schema
+from promptforge.records import AXES
+from promptforge.stages.content import Content
+from promptforge.stages.run import Run
+from promptforge.stages.shards import INDEX_COLUMNS, PICTURE_COLUMNS, PROMPT_COLUMNS, SPLITS, Written
+
+#: Teachers that come with promptforge and need no weights: good for testing it, not for training on.
+EMBEDDED_TEACHERS = ("canvas",)
+
+_SPLITS = {
+    "train": "what is to be trained on",
+    "test_words": "prompts whose words to be drawn are reserved: no such word, nor an inflection of it, is in train",
+    "test_composition": "prompts with a reserved pair (thing, attribute) or triple (thing, relation, thing): each word"
+    " is in train, the combination is not",
+    "test_natural": "a share of the prompts from files, drawn by a hash of their split_group",
+}
+
+# Where the meaning of a column stands, if not in the table prompts under the same name.
+_DOCUMENTED_AT = {
+    "text": ("prompts", "text_clean"),
+    "n_takes": ("selection", "n_takes"),
+    "n_passed": ("selection", "n_passed"),
+    "split": ("selection", "split"),
+    "keep_image": ("selection", "keep_image"),
+    "image_reason": ("selection", "image_reason"),
+    "image_id": ("images", "image_id"),
+    **{name: ("images", name) for name in ("take", "seed", "width", "height", "teacher")},
+    "sha256": ("images", "sha256"),
+    "file": ("published", "file"),
+    "file_row": ("published", "file_row"),
+}
+
+_SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6), ("1M<n<10M", 10**7))
+
+#: Licence ids that the hub knows; any other goes as "other", and stands in the table of sources.
+_HUB_LICENCES = (
+    *("apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"),
+    *("odc-by", "odbl", "pddl", "openrail", "creativeml-openrail-m", "gpl-3.0", "agpl-3.0", "cdla-permissive-2.0"),
+)
+
+
+def card(run: Run, content: Content, schemas: Mapping[str, pa.Schema], files: Mapping[str, Written]) -> str:
+    """README.md: YAML front matter for the hub, then the text. `schemas` has data only where there are pictures."""
+    from huggingface_hub import DatasetCard
+
+    front = _front_matter(run, content, schemas, files)
+    sections = [*_opening(run, content, "data" in schemas), *_figures(run, content), *_reference(run, content, schemas)]
+    return str(DatasetCard(f"---\n{front}\n---\n\n" + "\n\n".join(sections) + "\n"))
+
+
+def _front_matter(run: Run, content: Content, schemas: Mapping[str, pa.Schema], files: Mapping[str, Written]) -> str:
+    from datasets import DatasetInfo, Features
+    from datasets.info import DatasetInfosDict
+    from datasets.utils.metadata import MetadataConfigs
+    from huggingface_hub import DatasetCardData
+
+    n_rows = sum(row[2] for row in content.figures["splits"])
+    data = DatasetCardData(
+        license=_licences(content),
+        language="en" if n_rows and content.figures["grammar"][0][0] == n_rows else None,
+        size_categories=next((name for name, limit in _SIZES if n_rows < limit), "n>10M"),
+        task_categories=["text-to-image"],
+        tags=["promptforge", "distillation", "synthetic"],
+        pretty_name=run.recipe.publish.pretty_name,
+    )
+    configs, infos = {}, {}
+    for config, folder in (("default", "data" if "data" in schemas else "prompts"), ("prompts", "prompts")):
+        splits: list[dict[str, Any]] = []
+        for split in SPLITS:
+            mine = [item for name, item in files.items() if name.startswith(f"{folder}/{split}-")]
+            if mine:
+                size = sum(item.arrow_bytes for item in mine)
+                splits.append({"name": split, "num_bytes": size, "num_examples": sum(item.rows or 0 for item in mine)})
+        if not splits:
+            continue
+        configs[config] = {
+            "data_files": [{"split": item["name"], "path": f"{folder}/{item['name']}-*"} for item in splits],
+            **({"default": True} if config == "default" else {}),
+        }
+        infos[config] = DatasetInfo(
+            features=Features.from_arrow_schema(schemas[folder]),
+            splits=splits,
+            download_size=sum(item.bytes for name, item in files.items() if name.startswith(f"{folder}/")),
+            dataset_size=sum(item["num_bytes"] for item in splits),
+        )
+    MetadataConfigs(configs).to_dataset_card_data(data)
+    DatasetInfosDict(infos).to_dataset_card_data(data)
+    return str(data.to_yaml())
+
+
+def _licences(content: Content) -> str | list[str]:
+    stated = {row[1].casefold() for row in content.figures["sources"] if row[3]}
+    known = sorted({name if name in _HUB_LICENCES else "other" for name in stated - {"unstated"}})
+    if "unstated" in stated:
+        known = sorted({*known, "unknown"})
+    return known[0] if len(known) == 1 else known or "unknown"
+
+
+def plain(text: object, most: int = 200) -> str:
+    """Text that no Markdown or HTML reader can take for anything but letters; at most `most` characters of it."""
+    line = " ".join(str(text).split())
+    line = line if len(line) <= most else line[: most - 1] + "…"
+    return _SIGN.sub(_as_number, line)
+
+
+# All but letters, digits and what means nothing to Markdown where it stands: an underscore within a word, a colon
+# or full stop that begins no link.
+_SIGN = re.compile(
+    r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=/)|(?<=w)\.|[^\w ,'/;\"()?!:.-]|[^\x00-\x7f]", re.IGNORECASE
+)
+
+
+def _as_number(sign: re.Match[str]) -> str:
+    letter = sign[0]
+    if letter.isascii():
+        return f"&#{ord(letter)};"
+    # An invisible letter (a bidi override, a lone surrogate) is shown by its number.
+    return letter if letter.isprintable() else f"&#92;u{ord(letter):04x}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join('' if cell is None else plain(cell) for cell in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def _opening(run: Run, content: Content, has_pictures: bool) -> list[str]:
+    teacher = run.parts.teacher.kind
+    figures = content.figures
+    n_prompts, n_pictures = (sum(row[place] for row in figures["splits"]) for place in (2, 3))
+    n_grammar = figures["grammar"][0][0]
+    lines = []
+    if teacher in EMBEDDED_TEACHERS and figures["teachers"]:
+        lines.append(
+            f"**The pictures are drawings of promptforge's embedded {teacher} teacher, made for testing the pipeline:"
+            " they are not what a diffusion model draws.**"
+        )
+    lines.append(f"# {plain(run.recipe.publish.pretty_name)}")
+    lines.append(
+        "Prompts for distilling the text encoder of a text-to-image model, on three axes: image quality, semantic"
+        f" understanding, text rendering. {n_prompts} accepted prompts, {n_pictures} of them with a picture that may be"
+        f" used; {n_grammar} prompts were made by the embedded grammar and {n_prompts - n_grammar} come from elsewhere."
+        " Made by promptforge; manifest.json holds the recipe, the backends and the SHA-256 of every file."
+    )
+    if not n_prompts:
+        lines.append("No prompt was accepted, so there is nothing to load.")
+        return lines
+    if not has_pictures:
+        lines.append("There are no pictures here: both configs hold prompts only.")
+    if n_grammar < n_prompts:
+        lines.append("The language of prompts that do not come from the grammar was not looked at.")
+    lines.append(
+        "```python\nfrom datasets import load_dataset\n\n"
+        + ('pictures = load_dataset("path/to/this/folder")  # accepted prompts whose picture may be used\n')
+        * has_pictures
+        + 'prompts = load_dataset("path/to/this/folder", "prompts")  # every accepted prompt\n```'
+    )
+    return lines
+
+
+def _figures(run: Run, content: Content) -> list[str]:
+    figures = content.figures
+    by_split = {(row[0], row[1]): f"{row[2]} / {row[3]}" for row in figures["splits"]}
+    splits = [name for name in SPLITS if any(row[0] == name for row in figures["splits"])]
+    fates = {(row[0], row[1]): row[2] for row in figures["fates"]}
+    kinds = ("unreadable", "dropped", "not_selected", "not_needed", "accepted")
+    axes = [axis for axis in (*AXES, "") if any(key[0] == axis for key in fates)]
+    sections = [
+        "## Splits",
+        "Prompts / pictures. A split group (pair, parent family, or the prompt itself) is never torn between splits.",
+        _table(
+            ("split", *AXES, "what it is"),
+            [(split, *(by_split.get((split, axis), "0 / 0") for axis in AXES), _SPLITS[split]) for split in splits],
+        ),
+        "## Categories",
+        _table(("axis", "category", "prompts", "pictures"), figures["coverage"]),
+        "## From candidates to prompts",
+        "Every input row is in one column. not_selected: a gate or its split group refused it; not_needed: the quota"
+        " was full before it.",
+        _table(
+            ("axis", "rows in", *kinds),
+            [
+                (
+                    axis or "(none)",
+                    sum(fates.get((axis, kind), 0) for kind in kinds),
+                    *(fates.get((axis, kind), 0) for kind in kinds),
+                )
+                for axis in axes
+            ],
+        ),
+    ]
+    if figures["lost"]:
+        sections += [
+            "Rows that were not accepted, by reason:",
+            _table(("axis", "stage", "check", "reason", "rows"), figures["lost"]),
+        ]
+    if figures["withheld"]:
+        sections += [
+            "Accepted prompts whose picture is not in data/, by the first reason:",
+            _table(("axis", "reason", "prompts"), figures["withheld"]),
+        ]
+    sections += [
+        "## Sources and licences",
+        _table(("source", "licence of the prompts", "rows in", "accepted"), figures["sources"]),
+        *_makers(run, content),
+        "## Examples",
+        "The first prompts of train by prompt_id:",
+        _table(("axis", "prompt"), figures["examples"]),
+    ]
+    return sections
+
+
+def _makers(run: Run, content: Content) -> list[str]:
+    figures = content.figures
+    sections = ["## Teacher"]
+    sections.append(
+        f"Module {plain(run.parts.teacher.kind)}. " + ("" if figures["teachers"] else "Nothing was rendered.")
+    )
+    for fingerprint, regime, drawn, errors in figures["teachers"]:
+        sections += [
+            f"Fingerprint {plain(fingerprint)}: {drawn} pictures drawn, {errors} failed.",
+            _table(("setting", "value"), sorted(json.loads(regime).items())),
+        ]
+    sections += [
+        "## Which pictures may be used",
+        f"Policy {run.recipe.select.policy}. A picture is in data/ where it passes every gate of its axis; a metric"
+        " that does not apply passes. A gate that decides keep_prompt drops the prompt with it.",
+        _table(("gate", "decides", "axes", "scorer", "metric", "at least", "at most", "one of"), figures["gates"])
+        if figures["gates"]
+        else "There are no gates: every picture that was drawn may be used.",
+    ]
+    return sections
+
+
+def _reference(run: Run, content: Content, schemas: Mapping[str, pa.Schema]) -> list[str]:
+    both = "data/ and prompts/" if "data" in schemas else "prompts/"
+    sections = [
+        "## Columns",
+        "index.parquet has all of these but the picture, and where the picture lies; it opens in DuckDB as it is.",
+        _table(
+            ("column", "in", "meaning"),
+            [
+                *((name, both, _meaning(name)) for name in PROMPT_COLUMNS),
+                *((name, "data/", _meaning(name)) for name in PICTURE_COLUMNS),
+                (
+                    "image",
+                    "data/",
+                    f"the picture, lossless {run.recipe.publish.format}; path is image_id and its ending",
+                ),
+                *((name, "data/", "a score, explained below") for name in content.scores),
+                *((name, "index.parquet", _meaning(name)) for name in INDEX_COLUMNS),
+            ],
+        ),
+    ]
+    if content.scores:
+        sections += [
+            "## Scores",
+            "A column is named scorer_metric, or metric where that says it. Null: does not apply.",
+        ]
+        for part in run.parts.scorers:
+            sections += [f"### {plain(part.kind)}", f"```text\n{inspect.cleandoc(part.module.__doc__ or '')}\n```"]
+    return sections
+
+
+def _meaning(name: str) -> str:
+    table, column = _DOCUMENTED_AT.get(name, ("prompts", name))
+    return next(item.comment for item in schema.describe(table).columns if item.name == column)

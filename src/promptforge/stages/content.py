@@ -1,0 +1,171 @@
+"""What a data set is made of, read out of the catalog: its rows, the figures of its card, the recipe.
+
+All in SQL over the commits in force. The digest covers the rows themselves and no commit, so shard counts and
+interruptions change nothing; nothing in it names a folder of this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from promptforge import __version__, catalog, lexicon, records
+from promptforge.stages.run import Run
+from promptforge.stages.score import wanted_scores
+from promptforge.stages.shards import PROMPT_COLUMNS
+from promptforge.store import Commit
+
+VERSION = 1
+
+#: Figures of the card and the manifest, over the catalog and the relation dataset_index.
+_FIGURES: Mapping[str, str] = {
+    "splits": "SELECT split, axis, count(*), count(*) FILTER (keep_image) FROM dataset_index GROUP BY ALL ORDER BY ALL",
+    "coverage": "SELECT axis, coalesce(category, ''), count(*), count(*) FILTER (keep_image) FROM dataset_index"
+    " GROUP BY ALL ORDER BY ALL",
+    "fates": "SELECT coalesce(axis, ''), fate, count(*) FROM fates GROUP BY ALL ORDER BY ALL",
+    "lost": "SELECT coalesce(axis, ''), stage, check_name, reason, sum(n_dropped)::BIGINT FROM funnel WHERE step > 0"
+    " GROUP BY ALL ORDER BY ALL",
+    "withheld": "SELECT axis, coalesce(image_reason, ''), count(*) FROM dataset_index WHERE NOT keep_image"
+    " GROUP BY ALL ORDER BY ALL",
+    "sources": "SELECT p.source, p.licence, count(*), count(d.prompt_id) FROM prompts p"
+    " LEFT JOIN selection s ON s.row_id = p.row_id LEFT JOIN dataset_index d ON d.prompt_id = s.prompt_id"
+    " GROUP BY ALL ORDER BY ALL",
+    "grammar": "SELECT count(*) FROM dataset_index JOIN selection s USING (prompt_id) JOIN prompts p"
+    " ON p.row_id = s.row_id WHERE p.source_part = 'grammar'",
+    "teachers": "SELECT i.teacher, i.regime, count(i.sha256), count(i.error) FROM render_plan r"
+    " JOIN images i USING (image_id) GROUP BY ALL ORDER BY ALL",
+    "gates": "SELECT gate, decision, string_agg(axis, ', ' ORDER BY axis), scorer, metric, minimum, maximum,"
+    " array_to_string(one_of, ', ')"
+    " FROM policy GROUP BY ALL ORDER BY ALL",
+    "examples": "SELECT axis, text FROM dataset_index WHERE split = 'train'"
+    " QUALIFY row_number() OVER (PARTITION BY axis ORDER BY prompt_id) <= 3 ORDER BY axis, prompt_id",
+}
+
+# A metric with details (a verdict, a reading) becomes a column of words, any other a column of numbers. The column is
+# scorer_metric, or the metric alone where its name says the scorer's: text_cer, colour_agreement.
+_METRICS = """
+SELECT scorer, metric, count(detail) > 0 AS in_words FROM scores JOIN in_force USING (image_id, scorer, digest)
+JOIN chosen USING (image_id) GROUP BY ALL ORDER BY scorer, metric
+"""
+
+_CHOSEN = f"""
+CREATE TEMP TABLE chosen AS
+SELECT s.split, {", ".join(f"p.{name}" for name in PROMPT_COLUMNS if name not in ("text", "n_takes", "n_passed"))},
+    p.text_clean AS text, s.n_takes, s.n_passed, s.keep_image, s.image_reason, s.image_id,
+    row_number() OVER same - 1 AS place, count(*) OVER same_all AS n_in_split
+FROM selection s JOIN prompts p ON p.row_id = s.row_id
+WHERE s.keep_prompt AND p.text_clean IS NOT NULL
+    AND p.prompt_id NOT IN (SELECT prompt_id FROM tombstones)
+    AND p.fold_key NOT IN (SELECT fold_key FROM tombstones)
+WINDOW same AS (PARTITION BY s.split, s.keep_image ORDER BY p.prompt_id),
+    same_all AS (PARTITION BY s.split, s.keep_image)
+"""
+
+_INDEX = """
+WITH measured AS (
+    SELECT image_id {pivot} FROM scores JOIN in_force USING (image_id, scorer, digest)
+    JOIN chosen USING (image_id) GROUP BY image_id
+)
+SELECT c.* EXCLUDE (place, n_in_split), i.take, i.seed, i.width, i.height, i.teacher, i.sha256,
+    CASE WHEN c.keep_image THEN printf('data/%s-%05d-of-%05d.parquet', c.split, c.place // $per_file,
+        (c.n_in_split + $per_file - 1) // $per_file) END AS file,
+    CASE WHEN c.keep_image THEN c.place % $per_file END AS file_row,
+    m.* EXCLUDE (image_id)
+FROM chosen c
+LEFT JOIN images i ON i.image_id = c.image_id
+LEFT JOIN measured m ON m.image_id = c.image_id
+ORDER BY c.split, c.prompt_id
+"""
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that dataset/ is made of, but for the pictures, whose SHA-256 stand in `index`.
+
+    `index` has a row for each accepted prompt, sorted by split and prompt_id; `index_file` is the same as Parquet.
+    """
+
+    index: pa.Table
+    index_file: bytes
+    scores: tuple[str, ...]
+    figures: Mapping[str, Sequence[Sequence[Any]]]
+    recipe: Mapping[str, Any]
+
+    @property
+    def n_pictures(self) -> int:
+        """Accepted prompts whose picture may be used."""
+        return int(pc.sum(self.index["keep_image"], min_count=0).as_py())
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits; equal digests, equal bytes of dataset/ (same versions of the libraries)."""
+        return records.digest_of(
+            {
+                "version": [VERSION, __version__],
+                "recipe": self.recipe,
+                "lexicon": lexicon.digest(),
+                "index": hashlib.sha256(self.index_file).hexdigest(),
+                "figures": self.figures,
+            }
+        )
+
+
+def gather(run: Run, commits: Sequence[Commit]) -> Content:
+    """Read everything that decides the data set, in SQL over the commits in force."""
+    with catalog.connect(run.store, [*commits, *run.store.commits("purge")]) as con:
+        con.execute(f"CREATE TEMP TABLE in_force AS {wanted_scores(run.parts.scorers)}")
+        con.execute(_CHOSEN)
+        metrics = [
+            (scorer, metric, metric if scorer in metric else f"{scorer}_{metric}", in_words)
+            for scorer, metric, in_words in con.execute(_METRICS).fetchall()
+        ]
+        index = con.sql(
+            _INDEX.format(pivot="".join(_column(*metric) for metric in metrics)),
+            params={"per_file": run.recipe.publish.rows_per_file},
+        ).to_arrow_table()
+        con.register("dataset_index", index)
+        figures = {name: con.execute(query).fetchall() for name, query in _FIGURES.items()}
+    sink = pa.BufferOutputStream()
+    pq.write_table(index, sink, compression="ZSTD", write_page_index=True)
+    return Content(
+        index,
+        sink.getvalue().to_pybytes(),
+        tuple(name for _, _, name, _ in metrics),
+        json.loads(records.canonical_json(figures)),
+        portable(run.resolved),
+    )
+
+
+def _column(scorer: str, metric: str, name: str, in_words: bool) -> str:
+    scorer, metric = scorer.replace("'", "''"), metric.replace("'", "''")
+    chosen = f"FILTER (scorer = '{scorer}' AND metric = '{metric}')"
+    quoted = name.replace('"', '""')
+    return f', max({"detail" if in_words else "value"}) {chosen} AS "{quoted}"'
+
+
+def portable(settings: Any) -> Any:
+    """The same settings without this machine's folders: of a path its last part.
+
+    A path is a value under a key `path` or `paths`, and any string that is an absolute path.
+    """
+    if isinstance(settings, Mapping):
+        return {key: _names(value) if key in {"path", "paths"} else portable(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [portable(item) for item in settings]
+    if isinstance(settings, str) and PurePath(settings).is_absolute():
+        return PurePath(settings).name
+    return settings
+
+
+def _names(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_names(item) for item in value]
+    return PurePath(value).name if isinstance(value, str) else portable(value)
