@@ -7,13 +7,13 @@ Words that the lexicon does not know are left out and listed in truth.
 
 What a pixel-based scorer may rely on: things are painted in the flat rgb of lexicon/colours.toml (a surface moves
 it by at most 28 in RGB, dividing gaps by 32), each copy one connected region, under a dark neutral outline
-(72, 74, 80); copies never touch, except where a relation wants one thing before another. Ground and carriers keep
+(74, 82, 88); copies never touch, except where a relation wants one thing before another. Ground and carriers keep
 away from the colours in use; the rims of outlines are one or two pixels wide and may pass any colour's value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -123,6 +123,8 @@ class Canvas:
             "numpy": np.__version__,
             "fonts": {path.name: _digest(path) for path in sorted({*self._faces.files, *self._icons.files})},
             "lexicon": lexicon.digest(),
+            "scenes": scenes.VERSION,
+            "targets": targets.VERSION,
             "params": params.model_dump(mode="json"),
         }
         self.fingerprint = content_id(canonical_json(self.description))
@@ -159,6 +161,9 @@ class Canvas:
                 own = self._palette_rgb(bearer.colour)
                 known = [(i, o) for i, o in known if o is not bearer]
         taken = {rgb for _, o in known if (rgb := self._palette_rgb(o.colour))}
+        if strings and own is None:
+            said = self._palette_rgb(_colour_before(text, scene.carrier, self._lexicon.colours))
+            own = said if said not in taken else None
         items = []
         for _, thing in known:
             noun = self._lexicon.nouns[thing.noun]
@@ -229,6 +234,15 @@ class Canvas:
             "boxes": [[noun, *(round(v) for v in box)] for noun, box in (() if gone else drawn.boxes)],
             "unknown": [_printable(word) for word in wish.scene.unknown[:_MAX_UNKNOWN]],
         }
+
+
+def _colour_before(text: str, carrier: str | None, colours: Collection[str]) -> str | None:
+    """The colour word one or two words before the carrier's: no field of a scene holds it."""
+    words = [word.strip(".,;:!?\"'()").removeprefix("t-") for word in text.lower().split()]
+    for place, word in enumerate(words):
+        if word == carrier:
+            return next((before for before in words[max(0, place - 2) : place][::-1] if before in colours), None)
+    return None
 
 
 def _digest(path: Path) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from promptforge.errors import ConfigError, EnvironmentFault
 
@@ -122,7 +122,7 @@ def from_mask(mask: Image.Image) -> Icon:
     body, whole = _closed(padded)
     # A blurred step falls to 16% one sigma outside: cutting there grows the mask by `reach`, corners rounded.
     edge = body.filter(ImageFilter.GaussianBlur(reach)).point(_ramp(41, 12))
-    return Icon(edge, body, padded, whole)
+    return Icon(ImageChops.lighter(edge, body), body, padded, whole)
 
 
 def font_folder() -> Path:
@@ -201,4 +201,4 @@ def _pieces(mask: _Mask) -> int:
     from skimage.measure import label
 
     areas = np.bincount(label(_opened(mask), connectivity=2).ravel())[1:]
-    return int((areas > 0.06 * areas.max()).sum()) if areas.size else 1
+    return int((areas > 0.03 * areas.max()).sum()) if areas.size else 1

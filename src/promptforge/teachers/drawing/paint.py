@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 Rgb = tuple[int, int, int]
 Box = tuple[float, float, float, float]  #: x0, y0, x1, y1 in pixels
 
-OUTLINE: Rgb = (72, 74, 80)
+OUTLINE: Rgb = (74, 82, 88)
 SHADE_STEP = 32
 
 
