@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -44,6 +45,8 @@ class RapidOcrReader:
         self.identity = canonical_json(identity())
         folder = _model_folder()
         logging.getLogger("RapidOCR").setLevel(logging.ERROR)  # its logger prints every model path at INFO
+        # From 1.29 on onnxruntime's own wheels send usage events home; set before its first import, this stops them all.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         from rapidocr import RapidOCR
 
         self._engine = RapidOCR(
