@@ -39,7 +39,7 @@ class Sense(NamedTuple):
     """One meaning of a phrase.
 
     kind: noun, colour, shape, texture, after (an attribute behind its noun), number, relation, side, action,
-    setting, light, medium, style, carrier, say, on, quiet (understood, but no field of Scene holds it).
+    setting, light, medium, style, carrier, say, on, join, quiet (understood, but no field of Scene holds it).
     `value` is the canonical word, or the count as figures; `mark` is what the kind needs besides: for a noun
     singular, plural or same; for `after` the kind of attribute; for a number vague or exact; for a setting free
     (any preposition will do) or place (only one of place); for a carrier the noun that it is, if it is one.
@@ -113,6 +113,7 @@ def _things(lexicon: Lexicon) -> list[tuple[str, Sense]]:
         (number.word, Sense("number", str(number.value), "vague" if number.vague else "exact"))
         for number in lexicon.numbers
     ]
+    found += [(phrase, Sense("join", "and")) for phrase in ("as well as", "along with", "together with")]
     return found
 
 

@@ -60,7 +60,7 @@ class SceneReader:
         self.side: str | None = None
         self.bearer: tuple[str, int | None] | None = None  # carrier named last, and its thing
         self.pure_bearer: str | None = None
-        self.bearer_due = False
+        self.bearer_due = self.said = False
         self._new_clause()
 
     def _new_clause(self) -> None:
@@ -88,7 +88,9 @@ class SceneReader:
             "side": self._on_side,
             "action": self._on_action,
             "setting": self._on_setting,
+            "join": lambda _sense, after: self._on_join(after - 1),
             "say": self._on_say,
+            "on": self._on_on,
             **dict.fromkeys(_ATTRIBUTES, self._on_attribute),
             **dict.fromkeys(("light", "medium", "style"), self._on_manner),
         }
@@ -116,8 +118,7 @@ class SceneReader:
         after = self.tokens[at + match.length] if at + match.length < len(self.tokens) else ""
         if "say" in senses and (after == QUOTE or self.prev == "carrier"):
             return senses["say"]
-        if "on" in senses and self.prev in ("quote", "say") and "carrier" not in self.fields:
-            self.bearer_due = True
+        if "on" in senses and self.prev in ("quote", "say", "quiet") and self.said and "carrier" not in self.fields:
             return senses["on"]
         if "carrier" in senses:
             return senses["carrier"]
@@ -282,8 +283,12 @@ class SceneReader:
     def _on_say(self, _sense: Sense, _at: int) -> None:
         self._bear()
 
+    def _on_on(self, _sense: Sense, _at: int) -> None:
+        self.bearer_due = self.said and "carrier" not in self.fields
+
     def _bear(self) -> None:
         """The text begins: the carrier named last bears it."""
+        self.said = True
         if "carrier" in self.fields:
             return
         if self.bearer is not None:

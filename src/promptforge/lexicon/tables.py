@@ -96,13 +96,14 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What `agents` do (nouns), to one of `patients` where there are any."""
+    """What `agents` do (nouns), to one of `patients` where there are any; `place` is indoors, outdoors, any or none."""
 
     word: str
     agents: frozenset[str]
     patients: frozenset[str] = frozenset()
     plural: bool = False
     together: bool = False
+    place: str = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ class Carrier:
     held: bool = False
     worn: bool = False
     set: bool = False
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ class Lexicon:
     styles: Mapping[str, Style]
     carriers: tuple[Carrier, ...]
     carrier_words: Mapping[str, tuple[str, ...]]  # say, say_also, on, behind, held, worn, beside
-    captions: Mapping[str, tuple[str, ...]]  # lens, composition, finish, being, thing, dish, view, room
+    captions: Mapping[str, tuple[str, ...]]  # lens, composition, finish, being, thing, dish, view, ...
     stop_words: frozenset[str]
     framing_words: frozenset[str]
     open_words: TargetWords
@@ -205,7 +207,9 @@ def _inflector() -> Any:
 
 @lru_cache(maxsize=16384)
 def article(word: str) -> str:
-    """`a` or `an`, by the sound of the word's beginning (an hourglass, a unicycle)."""
+    """`a` or `an`, by the sound of the word's beginning (an hourglass, a unicycle, an 85mm lens)."""
+    if word.startswith("8"):
+        return "an"
     return str(_inflector().a(word)).split(" ", 1)[0]
 
 
@@ -254,7 +258,6 @@ def load() -> Lexicon:
     attributes, styles, carriers, glue = (
         _table(f"{name}.toml") for name in ("attributes", "styles", "carriers", "glue")
     )
-    lists = ("lens", "composition", "finish", "being", "thing", "dish", "view", "room")
     return Lexicon(
         nouns=nouns,
         groups=groups,
@@ -282,7 +285,7 @@ def load() -> Lexicon:
             **{key: tuple(carriers[key]) for key in ("say", "say_also", "on", "behind")},
             **{key: tuple(value) for key, value in carriers["hold"].items()},
         },
-        captions={key: tuple(styles[key]) for key in lists},
+        captions={key: tuple(rows) for key, rows in styles.items() if rows and isinstance(rows[0], str)},
         stop_words=frozenset(_words(glue["stop"])),
         framing_words=frozenset(_words(glue["framing"])),
         **_target_words(),
@@ -339,18 +342,15 @@ def _actions(nouns: Mapping[str, Noun], groups: Mapping[str, frozenset[str]]) ->
     def expand(names: Iterable[str]) -> frozenset[str]:
         found: set[str] = set()
         for name in names:
-            if name in groups:
-                found |= groups[name]
-            elif name in nouns:
-                found.add(name)
-            else:
-                found |= {noun.word for noun in nouns.values() if noun.kind == name}
+            of_kind = {noun.word for noun in nouns.values() if noun.kind == name}
+            found |= groups.get(name, of_kind or {name})
         return frozenset(found & set(nouns))
 
     for row in _table("actions.toml")["action"]:
         agents, patients = expand(row["agents"]), expand(_words(row.get("patients", "")))
         for word in _phrases(row["words"]):
-            yield Action(word, agents, patients, row.get("plural", False), row.get("together", False))
+            several, together = row.get("plural", False), row.get("together", False)
+            yield Action(word, agents, patients, several, together, row.get("place", "any"))
 
 
 def _medium(row: Mapping[str, Any]) -> Medium:
@@ -367,6 +367,7 @@ def _carrier(row: Mapping[str, Any]) -> Carrier:
         row.get("held", False),
         row.get("worn", False),
         row.get("set", False),
+        row.get("place"),
     )
 
 
