@@ -142,6 +142,7 @@ def prepare(root: Path, raw: Mapping[str, Any], where: str) -> Run:
     # Keys as the recipe has them: checks and gates are in its order. Equal recipes still give equal bytes.
     text = json.dumps(recipe.model_dump(mode="json", exclude_unset=True), separators=(",", ":"))
     put(root / "_run.json", text.encode())
+    _opened.cache_clear()  # an earlier run of this process looked at its input files as they were then
     return Run(root, recipe, parts, Store(root))
 
 

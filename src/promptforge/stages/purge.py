@@ -1,0 +1,205 @@
+"""purge: remove a text from every table and file of a run folder; hash and reason stay.
+
+Every record of the folder is looked at, in force or not. A purged row of prompts keeps where it came from and loses the
+rest; its verdicts, scores, pictures, selection and publication go. That is what generate makes of the row from then on,
+so a rerun brings nothing back, in whatever spelling. Selection and data set are then made anew; rendered and scored is
+only what moves up into the quota.
+
+The tombstone is committed first, so a call that was cut off is finished by any later one. dataset/ goes before the new
+one is made: where that fails (an input file is gone), there is no data set rather than one with the text.
+
+Outside of its reach: the person's input files, copies and uploads of the data set, backups, freed disk blocks.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from promptforge.errors import ConfigError
+from promptforge.lock import Lock
+from promptforge.records import digest_of
+from promptforge.schema import arrow_schema
+from promptforge.stages import pipeline
+from promptforge.stages.publish import FOLDER
+from promptforge.stages.run import Tally
+from promptforge.store import Commit, Store, TableFile
+
+_REASON = re.compile(r"[a-z][a-z0-9_]*")
+# What depends goes first: scores are found through images, everything through prompts.
+_ORDER = ("publish", "select", "score", "dedup", "filter", "plan", "render", "generate")
+_BY_PROMPT = ("verdicts", "render_plan", "images", "selection", "published")
+_BY_IMAGE = ("pixels", "scores")
+_KEPT = ("row_id", "source", "source_part", "source_row", "stream_order", "licence")
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a call did: new tombstones, records rewritten, and the stages run to make the data set anew."""
+
+    prompts: tuple[str, ...]
+    rewritten: int
+    tallies: tuple[Tally, ...]
+
+
+def purge(root: Path, ids: Sequence[str], reason: str) -> Purged:
+    """Remove the texts that these prompt_ids or row_ids name, and every other spelling of them.
+
+    `reason` is a snake_case code. Without ids it finishes what an earlier call left. Raises ConfigError for an unknown
+    id, before anything is changed.
+    """
+    if not _REASON.fullmatch(reason):
+        raise ConfigError(f"reason {reason!r}: expected a snake_case code, for example personal_data")
+    with Lock(root) as lock:
+        store = Store(root)
+        store.sweep()
+        fresh = _bury(store, ids, reason)
+        gone = _Gone.read(store)
+        rewritten = sum(_rewrite(store, commit, gone) for commit in _dependents_first(store))
+        store.sweep()
+        head = store.head()
+        published = head is not None and "publish" in head.commits
+        if fresh or rewritten or not (root / FOLDER).is_dir():
+            _remove_derived(root)
+        tallies = pipeline.make_all(root, lock.epoch) if published else []
+    return Purged(tuple(fresh), rewritten, tuple(tallies))
+
+
+@dataclass(frozen=True)
+class _Gone:
+    """The names of everything that was purged in this folder, by this call or before."""
+
+    reasons: Mapping[str, str]  # fold_key -> reason
+    prompts: pa.Array
+    images: pa.Array
+
+    @classmethod
+    def read(cls, store: Store) -> _Gone:
+        stones = [row for item in _files(store, "tombstones") for row in store.read(item).to_pylist()]
+        prompts = pa.array(sorted({row["prompt_id"] for row in stones}), pa.string())
+        images: set[str] = set()
+        for item in (*_files(store, "images"), *_files(store, "render_plan")):
+            rows = store.read(item, ["image_id", "prompt_id"])
+            images.update(rows.filter(pc.is_in(rows["prompt_id"], value_set=prompts))["image_id"].to_pylist())
+        reasons = {row["fold_key"]: row["reason"] for row in stones}
+        return cls(reasons, prompts, pa.array(sorted(images), pa.string()))
+
+
+def _files(store: Store, table: str) -> list[TableFile]:
+    return [item for commit in store.all_commits() for item in commit.files if item.table == table]
+
+
+def _dependents_first(store: Store) -> list[Commit]:
+    return [commit for stage in _ORDER for commit in store.commits(stage)]
+
+
+def _bury(store: Store, ids: Sequence[str], reason: str) -> list[str]:
+    """Commit the tombstones of these ids; returns the prompt_ids that had none yet."""
+    names: dict[str, set[str]] = {}  # fold_key -> prompt_ids
+    keys: dict[str, str | None] = {}  # row_id or prompt_id -> fold_key; None where there is no text (any more)
+    for item in _files(store, "prompts"):
+        columns = store.read(item, ["row_id", "prompt_id", "fold_key"]).to_pydict()
+        for row, prompt, key in zip(columns["row_id"], columns["prompt_id"], columns["fold_key"], strict=True):
+            keys[row] = key or keys.get(row)
+            if prompt is not None:
+                keys[prompt] = key
+                names.setdefault(key, set()).add(prompt)
+    buried = {row["prompt_id"] for item in _files(store, "tombstones") for row in store.read(item).to_pylist()}
+    for name in ids:
+        if name not in keys and name not in buried:
+            raise ConfigError(f"{store.root}: no prompt_id or row_id {name!r}; find it with: promptforge show")
+        if name in keys and keys[name] is None and name not in _purged_rows(store):
+            raise ConfigError(f"{store.root}: row {name} was never readable, so nothing of it is kept")
+    wanted = {key for name in ids if (key := keys.get(name))}
+    stones = [
+        {"prompt_id": prompt, "fold_key": key, "reason": reason}
+        for key in sorted(wanted)
+        for prompt in sorted(names[key] - buried)
+    ]
+    if stones:
+        table = pa.Table.from_pylist(stones, schema=arrow_schema("tombstones"))
+        store.commit("purge", "all", digest_of(stones), {"tombstones": table}, {"prompts": len(stones)})
+    return [row["prompt_id"] for row in stones]
+
+
+def _purged_rows(store: Store) -> set[str]:
+    """row_ids whose text an earlier call removed."""
+    found: set[str] = set()
+    for item in _files(store, "verdicts"):
+        rows = store.read(item, ["row_id", "check_name"])
+        found.update(rows.filter(pc.equal(rows["check_name"], "tombstone"))["row_id"].to_pylist())
+    return found
+
+
+def _rewrite(store: Store, commit: Commit, gone: _Gone) -> bool:
+    """Write the tables of one record without what is gone; False where nothing of it is there."""
+    before = {item.table: store.read(item) for item in commit.files}
+    after = dict(before)
+    for table, rows in before.items():
+        if table in _BY_PROMPT:
+            after[table] = _without(rows, "prompt_id", gone.prompts)
+        elif table in _BY_IMAGE:
+            after[table] = _without(rows, "image_id", gone.images)
+    if "prompts" in before:
+        after["prompts"], verdicts = _emptied(before["prompts"], gone)
+        after["verdicts"] = _in_row_order(pa.concat_tables([after["verdicts"], verdicts]), after["prompts"])
+    if all(after[table].equals(before[table]) for table in before):
+        return False
+    store.rewrite(commit, after)
+    return True
+
+
+def _without(rows: pa.Table, column: str, gone: pa.Array) -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows[column], value_set=gone)))
+
+
+def _emptied(rows: pa.Table, gone: _Gone) -> tuple[pa.Table, pa.Table]:
+    """The same rows of prompts with the purged ones as generate leaves them, and the verdicts on those."""
+    hit = pc.is_in(rows["fold_key"], value_set=pa.array(sorted(gone.reasons), pa.string()))
+    places = pc.indices_nonzero(hit)
+    bare: list[dict[str, Any]] = []
+    verdicts: list[dict[str, Any]] = []
+    for row in rows.take(places).to_pylist():
+        said = row["axis_origin"] == "source"  # an axis told from the text is gone with it
+        bare.append(
+            dict.fromkeys(rows.column_names)
+            | {name: row[name] for name in _KEPT}
+            | {"repairs": [], "axis": row["axis"] if said else None, "axis_origin": "source" if said else None}
+        )
+        verdicts.append(
+            {
+                "row_id": row["row_id"],
+                "stage": "generate",
+                "check_name": "tombstone",
+                "verdict": "drop",
+                "reason": gone.reasons[row["fold_key"]],
+            }
+        )
+    left = rows.filter(pc.invert(hit))
+    order = pa.concat_arrays([pc.indices_nonzero(pc.invert(hit)), places])
+    mixed = pa.concat_tables([left, pa.Table.from_pylist(bare, schema=rows.schema)])
+    return mixed.take(pc.array_sort_indices(order)), pa.Table.from_pylist(verdicts, schema=arrow_schema("verdicts"))
+
+
+def _in_row_order(verdicts: pa.Table, prompts: pa.Table) -> pa.Table:
+    """Verdicts in the order of their rows: so generate writes them, and equal output has equal digests."""
+    place = pc.index_in(verdicts["row_id"], value_set=prompts["row_id"].combine_chunks())
+    return verdicts.take(pc.sort_indices(place))
+
+
+def _remove_derived(root: Path) -> None:
+    """Remove the data set, half-made ones, and the report of rejects, which quotes prompts."""
+    for path in _leftovers(root):
+        shutil.rmtree(path)
+    (root / "rejects.md").unlink(missing_ok=True)
+
+
+def _leftovers(root: Path) -> Iterable[Path]:
+    return sorted(path for path in root.glob(f"{FOLDER}*") if path.is_dir())
