@@ -45,7 +45,7 @@ class RapidOcrReader:
         self.identity = canonical_json(identity())
         folder = _model_folder()
         logging.getLogger("RapidOCR").setLevel(logging.ERROR)  # its logger prints every model path at INFO
-        # From 1.29 on onnxruntime's own wheels send usage events home; set before its first import, this stops them all.
+        # From 1.29 on onnxruntime's wheels send usage events to their maker; set before its import, this stops it.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         from rapidocr import RapidOCR
 
