@@ -59,7 +59,10 @@ def test_every_recipe_in_the_package_is_valid() -> None:
         (["render.takes=many"], "small.toml: render.takes: is 'many'; input should be a valid integer"),
         (["render.sample=1.5"], "small.toml: render.sample: is 1.5; input should be less than or equal to 1"),
         (["select.policy=strict"], "small.toml: select.policy: is 'strict'; input should be 'distill' or 'images'"),
-        (["select.quota.text_rendering=-1"], "select.quota.text_rendering"),
+        (
+            ["select.quota.text_rendering=-1"],
+            "small.toml: select.quota.text_rendering: is -1; expected a whole number from 0 up, or 'all'",
+        ),
         (["name='../out'"], "small.toml: name: is '../out'; string should match pattern"),
         (["name=''"], "small.toml: name: is ''"),
         (["seed=-1"], "small.toml: seed: is -1; input should be greater than or equal to 0"),
@@ -73,6 +76,12 @@ def test_every_recipe_in_the_package_is_valid() -> None:
 )
 def test_a_fault_is_told_with_path_value_and_what_is_allowed(settings: list[str], message: str) -> None:
     assert message in refused(recipe.override(SMALL, settings))
+
+
+@pytest.mark.parametrize("quota", ["all", 0, 600])
+def test_a_quota_is_a_number_or_all(quota: str | int) -> None:
+    found = recipe.validate(recipe.override(SMALL, [f"select.quota.text_rendering={quota}"]), "x")
+    assert found.select.quota.text_rendering == quota
 
 
 def test_every_fault_gets_a_line_of_its_own() -> None:

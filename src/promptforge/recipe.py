@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from promptforge.errors import ConfigError
 from promptforge.records import Axis
@@ -80,12 +80,22 @@ class Gate(_Strict):
         return self
 
 
+def _number_or_all(value: object) -> object:
+    """One message for both; pydantic would give one for each member of the union."""
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError(f"is {value!r}; expected a whole number from 0 up, or 'all'")
+
+
+Wanted = Annotated[int | Literal["all"], BeforeValidator(_number_or_all)]
+
+
 class Quota(_Strict):
     """Accepted prompts wanted on each axis; the rest of the stream is not_needed."""
 
-    image_quality: int | Literal["all"] = Field("all", ge=0)
-    semantic_understanding: int | Literal["all"] = Field("all", ge=0)
-    text_rendering: int | Literal["all"] = Field("all", ge=0)
+    image_quality: Wanted = "all"
+    semantic_understanding: Wanted = "all"
+    text_rendering: Wanted = "all"
 
 
 class Select(_Strict):

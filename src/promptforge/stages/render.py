@@ -26,14 +26,14 @@ from promptforge.store import Commit
 
 VERSION = 1
 
-# Prompts whose split group lies in one split only; the others can go to neither side.
+# Prompts whose split group lies in one split only; the others can go to neither side, nor can a mixed prompt.
 ELIGIBLE = """
     SELECT row_id, prompt_id, axis, noise_group, split, stream_order,
         row_number() OVER (PARTITION BY axis ORDER BY stream_order, row_id) AS place
     FROM (
         SELECT *, min(split) OVER family = max(split) OVER family AS whole
         FROM kept WINDOW family AS (PARTITION BY split_group)
-    ) WHERE whole
+    ) WHERE whole AND split <> 'mixed'
 """
 
 

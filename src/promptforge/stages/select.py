@@ -80,28 +80,30 @@ SELECT prompt_id,
 FROM takes GROUP BY prompt_id
 """
 
+# `beyond`: policy images renders only so many, so nobody has seen what comes after them.
 _SELECTION = """
 WITH judged AS (
-    SELECT k.row_id, k.prompt_id, k.axis, k.split, e.place, b.*  EXCLUDE (prompt_id),
+    SELECT k.row_id, k.prompt_id, k.axis, k.split, b.*  EXCLUDE (prompt_id), l.quota, k.stream_order,
+        $policy = 'images' AND e.place > l.most AND b.n_takes IS NULL AS beyond,
         CASE WHEN e.place IS NULL THEN 'split_group_straddles'
-             WHEN $policy = 'images' AND (l.most IS NULL OR e.place <= l.most) AND b.n_takes IS NULL THEN 'not_rendered'
-             WHEN $policy = 'images' THEN b.refusal END AS refused,
-        l.quota, k.stream_order
+             WHEN $policy = 'images' AND coalesce(e.place <= l.most, true) AND b.n_takes IS NULL THEN 'not_rendered'
+             WHEN $policy = 'images' THEN b.refusal END AS refused
     FROM kept k
     LEFT JOIN eligible e ON e.row_id = k.row_id
     LEFT JOIN best b ON b.prompt_id = k.prompt_id
     JOIN limits l ON l.axis = k.axis
 ), ranked AS (
-    SELECT *, CASE WHEN refused IS NULL THEN
-        row_number() OVER (PARTITION BY axis, refused IS NULL ORDER BY stream_order, row_id) END AS rank
+    SELECT *, refused IS NULL AND NOT coalesce(beyond, false) AS passes,
+        count(*) FILTER (passes) OVER (PARTITION BY axis ORDER BY stream_order, row_id) AS rank
     FROM judged
 ), decided AS (
-    SELECT *, CASE WHEN refused IS NOT NULL THEN 'not_selected'
-                   WHEN quota IS NULL OR rank <= quota THEN 'accepted' ELSE 'not_needed' END AS state
+    SELECT *, CASE WHEN refused IS NOT NULL OR (NOT passes AND rank < quota) THEN 'not_selected'
+                   WHEN passes AND (quota IS NULL OR rank <= quota) THEN 'accepted' ELSE 'not_needed' END AS state
     FROM ranked
 )
 SELECT row_id, prompt_id, axis, split, state,
-    CASE state WHEN 'not_selected' THEN refused WHEN 'not_needed' THEN 'quota_full' END AS reason,
+    CASE state WHEN 'not_selected' THEN coalesce(refused, 'not_rendered')
+               WHEN 'not_needed' THEN 'quota_full' END AS reason,
     state = 'accepted' AS keep_prompt,
     state = 'accepted' AND coalesce(n_passed, 0) > 0 AS keep_image,
     image_id,
