@@ -300,10 +300,10 @@ class SceneReader:
             self.fields["carrier"] = self.pure_bearer
 
     def _on_carrier(self, sense: Sense, at: int) -> None:
-        index, due = None, self.bearer_due
+        index, due, n_named = None, self.bearer_due, len(self.named)
         if sense.mark:
             self._on_noun(Sense("noun", sense.mark, "singular"), at)
-            index = self.named[-1]
+            index = self.named[-1] if len(self.named) > n_named else None  # a bare "box" names no thing
         else:
             self.pure_bearer = sense.value
             self.phrase, self.waiting, self.placing, self.stranger = _Phrase(), None, False, True
