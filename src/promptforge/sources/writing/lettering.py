@@ -12,7 +12,7 @@ from functools import lru_cache
 from string import Formatter
 from typing import Any
 
-from promptforge.lexicon import Carrier, TargetWords, article, plural
+from promptforge.lexicon import Carrier, Setting, TargetWords, article, plural
 from promptforge.sources.writing.draw import Draw
 from promptforge.sources.writing.nounphrases import Draft, NounPhrase
 from promptforge.sources.writing.pools import Pools, pools, templates, thing
@@ -47,6 +47,12 @@ class LetteringWriter:
         self.carriers: dict[str, list[Carrier]] = {
             need: [row for row in lexicon.carriers if getattr(row, need)] for need in ("held", "worn", "set")
         }
+        settings = stock.settings
+        self.places: Mapping[str | None, Sequence[Setting]] = {
+            None: (*settings["indoors"], *settings["outdoors"]),
+            "indoors": settings["indoors"],
+            "outdoors": [lexicon.settings[word] for word in table["street_settings"]],
+        }
         self.words = lexicon.carrier_words
         self.actions = frozenset(action.word for action in lexicon.actions)
         holders = stock.group("walkers")
@@ -68,7 +74,7 @@ class LetteringWriter:
         name = draw.pick(carrier.names)
         setting = None
         if "{place}" in row["text"]:
-            setting = draw.pick(self.stock.settings[carrier.place or draw.pick(("indoors", "outdoors"))])
+            setting = draw.pick(self.places[carrier.place])
         hold = draw.pick(self.words["held"])
         words = "the words" if " " in target else "the word"
         objects: list[NounPhrase] = []
@@ -116,7 +122,12 @@ class LetteringWriter:
         kept = draw.percent(RESERVED)
         words = self.kept if kept else self.open
         form = draw.pick(self.wordless[category] if kept else self.targets[category])
-        parts = [before + (self._slot(draw, slot, words) if slot else "") for before, slot, *_ in _PARSED(form)]
+        parts: list[str] = []
+        for before, slot, *_ in _PARSED(form):
+            filled = self._slot(draw, slot, words) if slot else ""
+            while filled and filled in parts:
+                filled = self._slot(draw, slot or "", words)
+            parts += [before, filled]
         # Words run together would hide a reserved word from split_of.
         return _cased(draw, "".join(parts), LETTER_CASES if kept else CASES)
 

@@ -20,7 +20,7 @@ CATEGORIES = SEMANTIC_CATEGORIES
 
 #: Shares of rows in per cent.
 WITH_SETTING, FRAMED_STYLE = 20, "photograph"
-PLURAL_AGENTS, BEING = 15, 50
+PLURAL_AGENTS, BEING, COLOURED = 15, 50, 45
 
 Template = Mapping[str, Any]
 
@@ -84,7 +84,9 @@ class SemanticWriter:
         return found
 
     def _looks(self, draw: Draw, category: str, nouns: Sequence[str], kind: str) -> Draft:
-        things = [self._with(draw, noun, kind) for noun in self._distinct(draw, nouns, 3)]
+        things: list[NounPhrase] = []
+        for noun in self._distinct(draw, nouns, 3):
+            things.append(self._with(draw, noun, kind, [part.look for part in things]))
         fitting = [row for row in self.table["two"] if row.get("things", 2) <= len(things)]
         if things[0].after and draw.percent(25):
             fitting = [row for row in self.table["after"] if row.get("things", 2) <= len(things)] or fitting
@@ -95,9 +97,14 @@ class SemanticWriter:
         text = template["text"].format(**dict(zip("abc", things, strict=False)))
         return self._finish(draw, template, category, text, objects=_objects(things))
 
-    def _with(self, draw: Draw, noun: str, kind: str) -> NounPhrase:
-        looks = self.stock.looks(draw, noun, kind)
+    def _with(self, draw: Draw, noun: str, kind: str, taken: Sequence[str]) -> NounPhrase:
+        """A thing with a look of its own, where the noun has so many."""
         lexicon = self.stock.lexicon
+        looks = self.stock.looks(draw, noun, kind)
+        for _ in range(4):
+            if looks[kind] not in taken:
+                break
+            looks = self.stock.looks(draw, noun, kind)
         shape, texture = lexicon.shapes.get(looks.get("shape", "")), lexicon.textures.get(looks.get("texture", ""))
         after = shape.after if shape else texture.after if texture else ()
         return thing(noun, looks, after=draw.pick(after) if after else "")
@@ -196,7 +203,8 @@ class SemanticWriter:
 
     def _patient(self, draw: Draw, action: Action, taken: Sequence[str]) -> NounPhrase:
         noun = draw.pick([word for word in self.patients[id(action)] if word not in taken])
-        return thing(noun, self.stock.looks(draw, noun, "colour") if draw.percent(40) else None)
+        coloured = self.stock.lexicon.nouns[noun].kind != "food" and draw.percent(COLOURED)
+        return thing(noun, self.stock.looks(draw, noun, "colour") if coloured else None)
 
     def _meanwhile(self, draw: Draw) -> Draft:
         template = draw.pick(self.table["meanwhile"])
@@ -222,8 +230,11 @@ class SemanticWriter:
         if draw.percent(30):
             return self._complex_action(draw)
         template = draw.pick(self.table["complex"])
-        first, other, predicate, fit = self._pair(draw, draw.pick((2, 3)))
-        a, b = self._dressed(draw, first), self._dressed(draw, other)
+        while True:  # two people have no looks to speak of
+            first, other, predicate, fit = self._pair(draw, draw.pick((2, 3)))
+            a, b = self._dressed(draw, first), self._dressed(draw, other)
+            if a.look or (b.look and "{a.look}" not in template["text"]):
+                break
         rel = self._phrase(draw, predicate, fit)
         relations = [(0, predicate, 1)]
         things, words = [a, b], {"a": a, "b": b}
