@@ -25,7 +25,7 @@ def tiny(**sources: Any) -> dict[str, Any]:
     raw = recipe.override(recipe.read("mini"), ["regime.size=128", "seed=3"])
     for source in raw["sources"]:
         source["n"] = 10
-    raw["select"]["quota"] = {axis: 8 for axis in raw["select"]["quota"]}
+    raw["select"]["quota"] = dict.fromkeys(raw["select"]["quota"], 8)
     del raw["scorers"]["text"], raw["select"]["gates"]["text_reads"]
     return {**raw, **sources}
 
@@ -60,7 +60,8 @@ def test_a_second_run_does_no_work_and_makes_no_head(done: Path) -> None:
 def test_every_input_row_has_one_fate(done: Path) -> None:
     with catalog.open_run(done) as con:
         fates = dict(con.sql("SELECT fate, count(*) FROM fates GROUP BY 1").fetchall())
-        assert sum(fates.values()) == con.execute("SELECT count(DISTINCT row_id) FROM prompts").fetchone()[0] == 30
+        assert sum(fates.values()) == con.execute("SELECT count(DISTINCT row_id) FROM prompts").fetchall()[0][0]
+        assert sum(fates.values()) == 30
     assert fates["accepted"] == 24
     assert "undecided" not in fates
 
@@ -81,8 +82,8 @@ def test_a_changed_gate_renders_and_scores_nothing(tmp_path: Path) -> None:
     again = drive(tmp_path / "r", changed)
     assert {stage for stage, tally in again.items() if tally.done} == {"select", "publish"}
     with catalog.open_run(tmp_path / "r") as con:
-        assert con.execute("SELECT count(*) FROM accepted WHERE keep_image").fetchone() == (0,)
-        assert con.execute("SELECT count(*) FROM accepted").fetchone() == (24,)  # distill: the prompts stay
+        assert con.execute("SELECT count(*) FROM accepted WHERE keep_image").fetchall() == [(0,)]
+        assert con.execute("SELECT count(*) FROM accepted").fetchall() == [(24,)]  # distill: the prompts stay
 
 
 def test_more_takes_render_only_the_new_ones(tmp_path: Path) -> None:
@@ -96,10 +97,10 @@ def test_another_seed_of_the_teacher_is_not_confused_with_the_old_pictures(tmp_p
     again = drive(tmp_path / "r", recipe.override(tiny(), ["regime.mistake_rate=0.5"]))
     assert again["render"].rows == 24
     with catalog.open_run(tmp_path / "r") as con:
-        assert con.execute("SELECT count(DISTINCT teacher) FROM images").fetchone() == (2,)
+        assert con.execute("SELECT count(DISTINCT teacher) FROM images").fetchall() == [(2,)]
         assert con.execute(
             "SELECT count(DISTINCT i.teacher) FROM accepted a JOIN images i USING (image_id)"
-        ).fetchone() == (1,)
+        ).fetchall() == [(1,)]
 
 
 def own(path: Path, axis: str | None) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def test_prompts_only_is_a_run_of_its_own(tmp_path: Path) -> None:
     tallies = drive(tmp_path / "r", recipe.override(tiny(), ["render.sample=0"]))
     assert tallies["render"].rows == 0
     with catalog.open_run(tmp_path / "r") as con:
-        assert con.execute("SELECT count(*), count(image_id) FROM accepted").fetchone() == (24, 0)
+        assert con.execute("SELECT count(*), count(image_id) FROM accepted").fetchall() == [(24, 0)]
     assert (tmp_path / "r" / "dataset" / "manifest.json").exists()
 
 
@@ -193,8 +194,8 @@ def test_every_row_of_real_prompt_sets_is_accounted_for(tmp_path: Path, eval_dat
     con.execute((tmp_path / "r" / "tables.sql").read_text("utf-8"))
     fates = dict(con.sql("SELECT fate, count(*) FROM fates GROUP BY 1").fetchall())
     assert sum(fates.values()) == expected
-    assert con.execute("SELECT count(DISTINCT row_id) FROM prompts").fetchone() == (expected,)
+    assert con.execute("SELECT count(DISTINCT row_id) FROM prompts").fetchall() == [(expected,)]
     assert set(fates) <= {"unreadable", "dropped", "not_needed", "not_selected", "accepted"}
-    assert con.execute("SELECT count(*) FROM accepted").fetchone() == (fates["accepted"],)
+    assert con.execute("SELECT count(*) FROM accepted").fetchall() == [(fates["accepted"],)]
     reasons = {row[0] for row in con.sql("SELECT DISTINCT reason FROM rejects").fetchall()}
     assert None not in reasons
