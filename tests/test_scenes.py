@@ -135,7 +135,7 @@ def test_a_scene_survives_its_json():
 
 WORDS = (
     "a the red two cats dog is are and , . it behind left of on the left reading sign says \" ' “ ” \0 zeppelin with "
-    "painted in forest paper 7 99 well painting of to written across while"
+    "painted in forest paper 7 99 well painting of to written across while box mug bag flag house on it card"
 )
 MIXED = st.lists(st.sampled_from(WORDS.split(" ")), max_size=40).map(" ".join)
 
