@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from promptforge import schema
-from promptforge.records import AXES
+from promptforge.records import AXES, canonical_json
 from promptforge.stages.content import Content
 from promptforge.stages.run import Run
 from promptforge.stages.shards import INDEX_COLUMNS, PICTURE_COLUMNS, PROMPT_COLUMNS, SPLITS, Written
@@ -228,14 +228,12 @@ def _figures(run: Run, content: Content) -> list[str]:
 
 def _makers(run: Run, content: Content) -> list[str]:
     figures = content.figures
-    sections = ["## Teacher"]
-    sections.append(
-        f"Module {plain(run.parts.teacher.kind)}. " + ("" if figures["teachers"] else "Nothing was rendered.")
-    )
+    drew = "" if figures["teachers"] else " Nothing was rendered."
+    sections = ["## Teacher", f"Module {plain(run.parts.teacher.kind)}.{drew}"]
     for fingerprint, regime, drawn, errors in figures["teachers"]:
         sections += [
             f"Fingerprint {plain(fingerprint)}: {drawn} pictures drawn, {errors} failed.",
-            _table(("setting", "value"), sorted(json.loads(regime).items())),
+            _table(("setting", "value"), [(name, _word(value)) for name, value in sorted(json.loads(regime).items())]),
         ]
     sections += [
         "## Which pictures may be used",
@@ -246,6 +244,10 @@ def _makers(run: Run, content: Content) -> list[str]:
         else "There are no gates: every picture that was drawn may be used.",
     ]
     return sections
+
+
+def _word(value: object) -> object:
+    return value if isinstance(value, str | int | float) else canonical_json(value)
 
 
 def _reference(run: Run, content: Content, schemas: Mapping[str, pa.Schema]) -> list[str]:
