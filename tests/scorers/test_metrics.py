@@ -116,6 +116,7 @@ def test_sameness_of_drawings_is_reflexive_and_symmetric(one: str, other: str, c
         ("“hello”", '"hello"'),
         ("co-op", "coop"),
         ("Bicγcle", "Bicycle"),
+        ("40%ff", "40% off"),
     ],
 )
 def test_what_an_engine_may_answer_to_a_right_drawing_is_the_same_drawing(read: str, wanted: str) -> None:
@@ -134,6 +135,7 @@ def test_what_an_engine_may_answer_to_a_right_drawing_is_the_same_drawing(read: 
         ("fire", "flre"),  # i and l differ by the dot; only I, l, 1 and | are alike
         ("cafe", "café"),
         ("", "a"),
+        ("", "?!"),
         ("il", "11"),  # likeness is not chained: l and 1 are alike, i and 1 are not
     ],
 )

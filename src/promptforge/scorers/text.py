@@ -8,12 +8,14 @@
     word_recall      [0, 1]: share of the wanted words that were read
     word_precision   [0, 1]: share of the read words, all lines counted, that were wanted; stray text lowers it
     verdict          value null; detail read, misread or unreadable (see reading/judge.py)
-    reading          value null; detail JSON: lines of {text, confidence, box}, in reading order, and n_looks
+    reading          value null; detail JSON: lines of {text, confidence, box (four corners in px)} in reading order,
+                     n_looks, and shapes: what the engine read in balls and bars, which counts nowhere
 
 The verdict asks whether the drawing is wrong, not whether the reading is perfect: lost blanks and punctuation, and
 letters that look alike, are no misreading (reading/glyphs.py). Case counts only with Params.case.
 Where no string is left to look for after white space is dropped, every value is null and the verdict unreadable.
-Not covered: typeface, colour and placement of the text; text upside down; strings of one mark without letters.
+Not covered: typeface, colour and placement of the text; text upside down;
+text drawn more often than asked for, which lowers word_precision alone.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from promptforge.protocols import Picture, Pixels, Score, TextLine, TextReader
+from promptforge.protocols import Picture, Pixels, Score, TextReader
 from promptforge.records import canonical_json
 from promptforge.scorers.frame.measures import blur_of, brightest, is_flat, luma_of
 from promptforge.scorers.reading import metrics
@@ -70,6 +72,7 @@ def identity(params: Params) -> Mapping[str, str]:
         **modules[params.reader].identity(),
         "distances": f"rapidfuzz {version('rapidfuzz')}",
         "second look": f"pillow {version('pillow')}",
+        "blur": f"scikit-image {version('scikit-image')}",
     }
 
 
@@ -130,7 +133,7 @@ def _scores(judgement: Judgement) -> Sequence[Score]:
     return (
         *(Score(name, value) for name, value in zip(_VALUES, values, strict=True)),
         Score("verdict", None, judgement.verdict),
-        Score("reading", None, _reading(judgement.reading.lines, judgement.n_looks)),
+        Score("reading", None, _reading(judgement.reading, judgement.n_looks)),
     )
 
 
@@ -138,17 +141,17 @@ def _nothing_wanted() -> Sequence[Score]:
     return (
         *(Score(name, None) for name in _VALUES),
         Score("verdict", None, "unreadable"),
-        Score("reading", None, _reading((), 0)),
+        Score("reading", None, _reading(Reading((), (), (), False), 0)),
     )
 
 
-def _reading(lines: Sequence[TextLine], n_looks: int) -> str:
+def _reading(reading: Reading, n_looks: int) -> str:
     found: list[dict[str, Any]] = [
         {
             "text": line.text,
             "confidence": round(line.confidence, 4),
             "box": [[round(x, 1), round(y, 1)] for x, y in line.box],
         }
-        for line in lines
+        for line in reading.lines
     ]
-    return canonical_json({"lines": found, "n_looks": n_looks})
+    return canonical_json({"lines": found, "n_looks": n_looks, "shapes": [line.text for line in reading.shapes]})

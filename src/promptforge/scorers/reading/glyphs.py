@@ -8,20 +8,25 @@ character does: cat is not cot, coffee is not coffe.
 
 from __future__ import annotations
 
+import re
 import unicodedata
+
+from promptforge.scorers.reading.metrics import collapsed
 
 #: Drawn alike in at least one common typeface, case kept. Not transitive: `same_drawing` never chains them.
 ALIKE: frozenset[frozenset[str]] = frozenset(
     frozenset(pair)
     for pair in (
         *("Il", "I1", "l1", "I|", "l|", "1|", "O0", "o0", "×x", "×X"),
-        *("αa", "γy", "ιi", "κk", "νv", "οo", "ρp", "υu", "χx", "аa", "еe", "кk", "оo", "рp", "сc", "уy", "хx"),
+        *("+十", "αa", "γy", "ιi", "κk", "νv", "οo", "ρp", "υu", "χx", "аa", "еe", "кk", "оo", "рp", "сc", "уy", "хx"),
     )
 )
 #: Capitals of the same shape as their small letter.
 _SAME_SHAPE = frozenset("ckopsuvwxz")
 #: Marks that carry meaning when lost, unlike stops, quotes and dashes: kept by `essence`.
 _KEPT_MARKS = frozenset("%&#@*")
+#: "40% off" in a bold serif is read "40%ff" at every size and width: the ring of % swallows the o beside it.
+_SWALLOWED = re.compile("%[oO0]")
 
 
 def essence(text: str) -> str:
@@ -38,7 +43,9 @@ def same_drawing(read: str, wanted: str, *, case: bool = False) -> bool:
 
     With `case`, a capital for a small letter is a difference, except where both have one shape (o O, s S).
     """
-    one, other = essence(read), essence(wanted)
+    one, other = (_SWALLOWED.sub("%", essence(text)) for text in (read, wanted))
+    if not one and not other:  # nothing but marks: then the marks are the text
+        return collapsed(read) == collapsed(wanted)
     if len(one) != len(other):
         return False
     return all(same_glyph(a, b, case=case) for a, b in zip(one, other, strict=True))
