@@ -126,7 +126,9 @@ class Select(_Strict):
 class Publish(_Strict):
     """The data set that the trainer reads."""
 
-    rows_per_file: int = Field(4096, ge=1, description="rows of one Parquet file of dataset/data")
+    rows_per_file: int = Field(
+        1024, ge=1, description="rows of one Parquet file of dataset/data; 1024 pictures of 1024 px are about 300 MB"
+    )
     format: Literal["webp", "png"] = Field("webp", description="lossless encoding of the published pictures")
     natural_test_share: float = Field(
         0.05, ge=0, le=0.5, description="share of split groups from file sources that become test_natural"
