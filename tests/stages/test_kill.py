@@ -1,0 +1,246 @@
+"""Kill it anywhere, run it again: the same data set to the byte, and nothing made twice.
+
+The work is done by a process that is killed with SIGKILL, either after a time or at the n-th call that makes something
+durable (fsync, rename, link), and is started again until it is done. PROMPTFORGE_KILLS sets how often: 5 in the suite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptforge import recipe
+from promptforge.lock import Lock
+from promptforge.stages import pipeline
+from promptforge.stages.run import prepare
+from promptforge.stages.verify import verify
+from promptforge.store import Store
+
+KILLS = int(os.environ.get("PROMPTFORGE_KILLS", "5"))
+Recipe = Callable[[], dict[str, Any]]
+
+# Imports take seconds, so one process imports and every run is a fork of it. It starts no thread of its own before. The
+# lock's heartbeat is not counted: it comes by the clock.
+DRIVER = """
+import importlib, json, os, signal, sys, threading, traceback
+from pathlib import Path
+import datasets
+from promptforge import scenes
+from promptforge.lock import Lock
+from promptforge.protocols import RenderJob
+from promptforge.stages import parts, pipeline, publish
+from promptforge.stages.run import prepare
+from promptforge.store import Store
+
+for name in ("sources.files", "teachers.canvas", "scorers.technical", "scorers.agreement"):
+    importlib.import_module(f"promptforge.{name}")
+scenes.parse("a red cup")
+calls = 0
+
+def counted(real, deadly):
+    def call(*args, **kwargs):
+        global calls
+        calls += threading.current_thread() is threading.main_thread()
+        if calls == deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **kwargs)
+    return call
+
+def work(root, raw, deadly):
+    os.fsync, os.link = counted(os.fsync, deadly), counted(os.link, deadly)
+    Path.replace, Path.rename = counted(Path.replace, deadly), counted(Path.rename, deadly)
+    prepare(root, raw, "test")
+    with Lock(root) as lock:
+        Store(root).sweep()
+        pipeline.make_all(root, lock.epoch)
+    (root.parent / "calls").write_text(str(calls))
+
+for line in sys.stdin:
+    job = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work(Path(job["root"]), job["recipe"], job["deadly"])
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+class Driver:
+    """Runs of a recipe in processes of their own."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+
+    def run(self, root: Path, raw: dict[str, Any], *, deadly: int = -1, after_s: float | None = None) -> int:
+        """Exit code of a run that is killed at its deadly-th durable call, or after a time; 0 where it got through."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        root.parent.mkdir(parents=True, exist_ok=True)
+        job = {"root": str(root), "recipe": raw, "deadly": deadly}
+        self._process.stdin.write(json.dumps(job).encode() + b"\n")
+        pid = int(self._process.stdout.readline())
+        if after_s is not None and not select.select([self._process.stdout], [], [], after_s)[0]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process; a run at work goes with it."""
+        self._process.communicate(timeout=60)
+
+
+def dataset(root: Path) -> dict[str, str]:
+    """SHA-256 of every file of the data set."""
+    folder = root / "dataset"
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def facts(root: Path, stage: str, table: str, *columns: str) -> list[tuple[Any, ...]]:
+    """Keys of every row that any record of the folder holds."""
+    store = Store(root)
+    found: list[tuple[Any, ...]] = []
+    for commit in store.commits(stage):
+        item = commit.file(table)
+        if item:
+            found += [tuple(row.values()) for row in store.read(item, columns).to_pylist()]
+    return found
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Driver]:
+    found = Driver()
+    yield found
+    found.close()
+
+
+def calls(root: Path) -> int:
+    """How many durable calls the last finished run of a folder made."""
+    return int((root.parent / "calls").read_text())
+
+
+def test_a_run_killed_at_random_moments_gives_the_same_bytes_and_makes_nothing_twice(
+    driver: Driver, tmp_path: Path, tiny: Recipe
+) -> None:
+    whole = tmp_path / "whole" / "run"
+    begun = time.monotonic()
+    assert driver.run(whole, tiny()) == 0
+    lasted, n_calls, wanted = time.monotonic() - begun, calls(whole), dataset(whole)
+    assert n_calls > 100
+    assert "manifest.json" in wanted
+    assert verify(whole) == []
+
+    rng = random.Random(20261121)
+    kills = rounds = 0
+    while kills < KILLS:
+        root = tmp_path / str(rounds) / "run"
+        rounds += 1
+        for _ in range(6):  # a folder that was killed more often has little left to do
+            moment: dict[str, Any] = (
+                {"deadly": rng.randint(1, n_calls)} if rng.random() < 0.6 else {"after_s": rng.uniform(0, lasted)}
+            )
+            code = driver.run(root, tiny(), **moment)
+            assert code in (0, -signal.SIGKILL), moment
+            kills += code != 0
+            if code == 0 or kills >= KILLS:
+                break
+        assert driver.run(root, tiny()) == 0
+        assert dataset(root) == wanted, rounds
+        assert verify(root) == []
+        for keys in (
+            facts(root, "render", "images", "image_id"),
+            facts(root, "score", "scores", "image_id", "scorer", "digest", "metric"),
+        ):
+            assert len(keys) == len(set(keys)) > 0
+
+
+def test_a_kill_while_a_new_data_set_takes_the_place_of_the_old_is_made_good(
+    driver: Driver, tmp_path: Path, finished: Path, tiny: Recipe
+) -> None:
+    """A changed gate has select, publish and the head made anew: killed at durable calls of that, the last included."""
+    changed = recipe.override(tiny(), ["select.gates.colours_agree.min=0.5"])
+    whole = Path(shutil.copytree(finished, tmp_path / "whole" / "run"))
+    assert driver.run(whole, changed) == 0
+    assert dataset(whole) != dataset(finished)
+    n_calls = calls(whole)
+    moments = random.Random(20261121).sample(range(1, n_calls), min(KILLS, n_calls) - 1)
+    for deadly in (*moments, n_calls):
+        root = Path(shutil.copytree(finished, tmp_path / str(deadly) / "run"))
+        assert driver.run(root, changed, deadly=deadly) == -signal.SIGKILL
+        assert driver.run(root, changed) == 0
+        assert dataset(root) == dataset(whole), deadly
+        assert verify(root) == []
+
+
+def stepwise(root: Path, raw: dict[str, Any], ranks: list[int]) -> None:
+    """Every stage, the ranks of render and score in this order."""
+    prepare(root, raw, "test")
+    with Lock(root) as lock:
+        for shard in range(pipeline.text_shards(root)):
+            pipeline.make_text(root, shard)
+        pipeline.make_dedup(root)
+        pipeline.make_plan(root)
+        for stage in (pipeline.make_render, pipeline.make_score):
+            for rank in ranks:
+                stage(root, rank, len(ranks))
+        pipeline.make_select(root)
+        pipeline.make_publish(root)
+        pipeline.advance(root, lock.epoch, "publish")
+
+
+def test_ranks_in_either_order_make_what_one_makes(tmp_path: Path, tiny: Recipe, finished: Path) -> None:
+    for ranks in ([0, 1], [1, 0]):
+        root = tmp_path / "".join(map(str, ranks))
+        stepwise(root, tiny(), ranks)
+        assert dataset(root) == dataset(finished)
+        assert len(Store(root).commits("render")) > 2
+
+
+def test_three_shards_and_eight_make_the_same_data_set(tmp_path: Path, tiny: Recipe) -> None:
+    raw = tiny()
+    rows = []
+    for source in raw["sources"]:
+        for line in Path(source["paths"][0]).read_text("utf-8").splitlines()[:8]:
+            rows.append(json.loads(line) | {"axis": source["axis"]})
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    raw["sources"] = [{"kind": "files", "paths": [str(own)]}]
+    sets = []
+    for shards, size in ((3, 8), (8, 3)):
+        root = tmp_path / str(shards)
+        stepwise(root, recipe.override(raw, [f"run.shard_rows={size}"]), [0])
+        assert len(Store(root).commits("generate")) == shards
+        sets.append(dataset(root))
+    assert sets[0] == sets[1]
+
+
+def test_a_changed_threshold_renders_and_scores_nothing(copy: Path, tiny: Recipe, drive: Callable[..., Any]) -> None:
+    before = dataset(copy)
+    tallies = drive(copy, recipe.override(tiny(), ["select.gates.colours_agree.min=0.5"]))
+    assert {stage: tally.done for stage, tally in tallies.items() if tally.done} == {"select": 1, "publish": 1}
+    assert dataset(copy) != before
+    drive(copy, tiny())
+    assert dataset(copy) == before
