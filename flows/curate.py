@@ -99,7 +99,7 @@ def dataset(root: str) -> Row:
     return asdict(pipeline.make_publish(Path(root)))
 
 
-@flow(persist_result=False)
+@flow(flow_run_name="text of {root}", persist_result=False)
 def text(root: str, artifact: UUID) -> list[Row]:
     """Sources to clean, checked, deduplicated prompts."""
     where = Path(root)
@@ -115,7 +115,7 @@ def text(root: str, artifact: UUID) -> list[Row]:
     return made
 
 
-@flow(persist_result=False)
+@flow(flow_run_name="render of {root}", persist_result=False)
 def render(root: str, world: int, artifact: UUID) -> list[Row]:
     """The pictures that the recipe wants and the folder lacks."""
     where = Path(root)
@@ -125,7 +125,7 @@ def render(root: str, world: int, artifact: UUID) -> list[Row]:
     return made + _timed(_follow(ranks, where, "render", artifact), start)
 
 
-@flow(persist_result=False)
+@flow(flow_run_name="score of {root}", persist_result=False)
 def score(root: str, world: int, artifact: UUID) -> list[Row]:
     """The measurements that the recipe wants and the folder lacks."""
     where = Path(root)
@@ -134,7 +134,7 @@ def score(root: str, world: int, artifact: UUID) -> list[Row]:
     return _timed(_follow(ranks, where, "score", artifact), start)
 
 
-@flow(persist_result=False)
+@flow(flow_run_name="publish of {root}", persist_result=False)
 def publish(root: str) -> list[Row]:
     """The decisions, and the data set that follows from them."""
     return _one(lambda: select(root), Path(root)) + _one(lambda: dataset(root), Path(root))

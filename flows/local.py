@@ -20,12 +20,19 @@ def curate_here(params: CurateParams, root: Path, *, debug: bool = False) -> dic
 
         return curate(params)
     with TemporaryServer(home) as server:
-        from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+        from prefect.settings import (
+            PREFECT_API_URL,
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+            PREFECT_LOGGING_TO_API_ENABLED,
+            temporary_settings,
+        )
 
         from promptforge.flows.curate import curate
 
         server.wait(meter(root).stopping.is_set)
         meter(root).add("generate", 0)  # raises where the person has stopped the run meanwhile
-        # A heartbeat tells a lasting server that a run has died; here it would cost a second for each of five flows.
-        with temporary_settings({PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        # What only a lasting server is for: its log, which nobody could read later, and the heartbeat, which tells it
+        # that a run has died and costs a second for each of five flows.
+        only_here = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_LOGGING_TO_API_ENABLED: False}
+        with temporary_settings({PREFECT_API_URL: server.url, **only_here}):
             return curate(params)

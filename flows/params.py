@@ -60,7 +60,7 @@ class CurateParams(BaseModel):
         default_factory=dict, title="Columns of the sources", description="promptforge's field to the files' column"
     )
     counts: Counts = Field(
-        default_factory=Counts, title="Counts", description="accepted prompts wanted on each axis; empty: the recipe's"
+        default_factory=Counts, title="Prompts wanted", description="on each axis; empty: as the recipe says"
     )
     takes: int | None = Field(
         None, ge=1, le=64, title="Takes", description="pictures of each prompt; empty: as the recipe says"

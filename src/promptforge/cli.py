@@ -5,6 +5,7 @@ Exit codes: 0, 1 for a fault of the data, 2 for a wrong recipe, flag or machine,
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ def status(*, run: RunFolder = None) -> None:
     from promptforge.commands import status as command
     from promptforge.commands.terminal import find_run
 
-    command.show_status(find_run(run))
+    command.show_status(find_run(run, finished=False))
 
 
 @app.command(sort_key=2)
@@ -129,7 +130,7 @@ def verify(*, run: RunFolder = None) -> int:
     from promptforge.commands.decide import show_faults
     from promptforge.commands.terminal import find_run
 
-    return show_faults(find_run(run))
+    return show_faults(find_run(run, finished=False))
 
 
 @app.command(sort_key=7)
@@ -144,7 +145,7 @@ def purge(
     from promptforge.commands.decide import purge_texts
     from promptforge.commands.terminal import find_run
 
-    purge_texts(find_run(run), ids, reason)
+    purge_texts(find_run(run, finished=False), ids, reason)
 
 
 @app.command(sort_key=8)
@@ -167,7 +168,14 @@ def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command and exit."""
     given = list(sys.argv[1:] if tokens is None else tokens)
     debug = "--debug" in given
-    sys.exit(answer([token for token in given if token != "--debug"], debug=debug))
+    code = answer([token for token in given if token != "--debug"], debug=debug)
+    if "prefect" in sys.modules and not os.environ.get("PREFECT_API_URL"):
+        # The work is committed and the temporary server gone: Prefect's exit hooks would wait for it, up to seconds,
+        # and libraries torn down under its threads print what they leak.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def answer(tokens: Sequence[str], *, debug: bool = False) -> int:
@@ -202,3 +210,7 @@ def _tell(fault: Exception, code: int, before: str = "", after: str = "") -> int
     for line in f"{before}{fault}{after}".splitlines():
         console.print(f"promptforge: {safe(line).plain}", soft_wrap=True)
     return code
+
+
+if __name__ == "__main__":
+    main()

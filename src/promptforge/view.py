@@ -169,21 +169,24 @@ def watch(root: Path, title: str, console: Console, work: Callable[[], Result]) 
     """
     progress = reset(root)
     outcome: dict[str, Any] = {}
+    ended = threading.Event()  # not thread.join: a Ctrl-C in it makes Python 3.11 take a living thread for a dead one
 
     def run() -> None:
         try:
             outcome["result"] = work()
         except BaseException as exc:  # handed over to the main thread, whatever it is
             outcome["fault"] = exc
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="promptforge-run", daemon=True)
     thread.start()
     try:
-        _show(progress, title, console, thread)
+        _show(progress, title, console, ended)
     except KeyboardInterrupt:
         progress.stopping.set()
         console.print("stopping; what is done is kept ...", highlight=False)
-        _join_or_leave(thread)
+        _wait_or_leave(ended)
         raise Interrupted from None
     if "fault" in outcome:
         raise outcome["fault"]
@@ -191,35 +194,35 @@ def watch(root: Path, title: str, console: Console, work: Callable[[], Result]) 
     return result
 
 
-def _join_or_leave(thread: threading.Thread) -> None:
+def _wait_or_leave(ended: threading.Event) -> None:
     try:
-        thread.join(STOP_S)
+        in_time = ended.wait(STOP_S)
     except KeyboardInterrupt:
-        os._exit(130)
-    if thread.is_alive():
+        in_time = False
+    if not in_time:
         os._exit(130)
 
 
-def _show(progress: Meter, title: str, console: Console, thread: threading.Thread) -> None:
+def _show(progress: Meter, title: str, console: Console, ended: threading.Event) -> None:
     board = Board(progress)
     begun = time.monotonic()
     if not is_live(console):
-        _show_lines(board, console, thread, begun)
+        _show_lines(board, console, ended, begun)
         return
     notes: list[str] = []
     with Live(console=console, transient=True, auto_refresh=False) as live:
-        while thread.is_alive():
+        while not ended.is_set():
             now = time.monotonic()
             notes += board.new_notes()
             live.update(picture(title, board.look(now), notes, now - begun), refresh=True)
-            thread.join(LIVE_S)
+            ended.wait(LIVE_S)
 
 
-def _show_lines(board: Board, console: Console, thread: threading.Thread, begun: float) -> None:
+def _show_lines(board: Board, console: Console, ended: threading.Event, begun: float) -> None:
     done: set[str] = set()
     spoken, last = -PLAIN_S, ""
     console.print("[0:00] starting Prefect", markup=False, highlight=False)
-    while thread.is_alive():
+    while not ended.is_set():
         now = time.monotonic()
         states = board.look(now)
         for state in states:
@@ -233,4 +236,4 @@ def _show_lines(board: Board, console: Console, thread: threading.Thread, begun:
         if said and said != last and now - spoken >= PLAIN_S:
             console.print(f"[{clock(now - begun)}] {said}", markup=False, highlight=False)
             spoken, last = now, said
-        thread.join(LIVE_S)
+        ended.wait(LIVE_S)

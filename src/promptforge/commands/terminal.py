@@ -47,8 +47,8 @@ def table(*columns: str, numeric: tuple[str, ...] = ()) -> Table:
     return made
 
 
-def find_run(chosen: Path | None, base: Path = Path("runs")) -> Path:
-    """The folder that was chosen, else the one under runs/ that ran last.
+def find_run(chosen: Path | None, base: Path = Path("runs"), *, finished: bool = True) -> Path:
+    """The folder that was chosen, else the one under runs/ that ran last (and, if `finished`, has something to read).
 
     Raises ConfigError where there is none.
     """
@@ -56,9 +56,12 @@ def find_run(chosen: Path | None, base: Path = Path("runs")) -> Path:
         if not (chosen / "_run.json").is_file():
             raise ConfigError(f"{chosen}: no run here (no _run.json); --run takes a folder that `promptforge run` made")
         return chosen
-    marks = sorted(base.glob("*/_run.json"), key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
+    marks = [
+        path for path in base.glob("*/_run.json") if not finished or any((path.parent / "heads").glob("[0-9]*.json"))
+    ]
     if not marks:
         raise ConfigError(
-            f"no run under {base}/ in this folder; start one with: promptforge run mini, or name one with --run"
+            f"no {'finished ' if finished else ''}run under {base}/ in this folder;"
+            " make one with: promptforge run mini, or name one with --run"
         )
-    return marks[-1].parent
+    return max(marks, key=lambda path: (path.stat().st_mtime_ns, path.parent.name)).parent
