@@ -77,6 +77,7 @@ class _Gone:
     """The names of everything that was purged in this folder, by this call or before."""
 
     reasons: Mapping[str, str]  # fold_key -> reason
+    folds: pa.Array  # its keys
     prompts: pa.Array
     images: pa.Array
 
@@ -89,7 +90,8 @@ class _Gone:
             rows = store.read(item, ["image_id", "prompt_id"])
             images.update(rows.filter(pc.is_in(rows["prompt_id"], value_set=prompts))["image_id"].to_pylist())
         reasons = {row["fold_key"]: row["reason"] for row in stones}
-        return cls(reasons, prompts, pa.array(sorted(images), pa.string()))
+        folds = pa.array(sorted(reasons), pa.string())
+        return cls(reasons, folds, prompts, pa.array(sorted(images), pa.string()))
 
 
 def _files(store: Store, table: str) -> list[TableFile]:
@@ -140,20 +142,31 @@ def _purged_rows(store: Store) -> set[str]:
 
 def _rewrite(store: Store, commit: Commit, gone: _Gone) -> bool:
     """Write the tables of one record without what is gone; False where nothing of it is there."""
-    before = {item.table: store.read(item) for item in commit.files}
-    after = dict(before)
-    for table, rows in before.items():
-        if table in _BY_PROMPT:
-            after[table] = _without(rows, "prompt_id", gone.prompts)
-        elif table in _BY_IMAGE:
-            after[table] = _without(rows, "image_id", gone.images)
-    if "prompts" in before:
-        after["prompts"], verdicts = _emptied(before["prompts"], gone)
-        after["verdicts"] = _in_row_order(pa.concat_tables([after["verdicts"], verdicts]), after["prompts"])
-    if all(after[table].equals(before[table]) for table in before):
+    if not _concerned(store, commit, gone):
         return False
-    store.rewrite(commit, after)
+    tables = {item.table: store.read(item) for item in commit.files}
+    for table, rows in tables.items():
+        if table in _BY_PROMPT:
+            tables[table] = _without(rows, "prompt_id", gone.prompts)
+        elif table in _BY_IMAGE:
+            tables[table] = _without(rows, "image_id", gone.images)
+    if "prompts" in tables:
+        tables["prompts"], verdicts = _emptied(tables["prompts"], gone)
+        tables["verdicts"] = _in_row_order(pa.concat_tables([tables["verdicts"], verdicts]), tables["prompts"])
+    store.rewrite(commit, tables)
     return True
+
+
+def _concerned(store: Store, commit: Commit, gone: _Gone) -> bool:
+    """Whether a record holds anything that is gone. Pixels lie beside their images, so these are asked instead."""
+    keys = dict.fromkeys(_BY_PROMPT, ("prompt_id", gone.prompts))
+    keys |= {"scores": ("image_id", gone.images), "prompts": ("fold_key", gone.folds)}
+    for item in commit.files:
+        if item.table in keys:
+            column, names = keys[item.table]
+            if pc.any(pc.is_in(store.read(item, [column])[column], value_set=names)).as_py():
+                return True
+    return False
 
 
 def _without(rows: pa.Table, column: str, gone: pa.Array) -> pa.Table:
@@ -162,7 +175,7 @@ def _without(rows: pa.Table, column: str, gone: pa.Array) -> pa.Table:
 
 def _emptied(rows: pa.Table, gone: _Gone) -> tuple[pa.Table, pa.Table]:
     """The same rows of prompts with the purged ones as generate leaves them, and the verdicts on those."""
-    hit = pc.is_in(rows["fold_key"], value_set=pa.array(sorted(gone.reasons), pa.string()))
+    hit = pc.is_in(rows["fold_key"], value_set=gone.folds)
     places = pc.indices_nonzero(hit)
     bare: list[dict[str, Any]] = []
     verdicts: list[dict[str, Any]] = []
