@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from promptforge import recipe
 from promptforge.flows.params import CurateParams
 from promptforge.flows.server import TemporaryServer
 from promptforge.flows.settings import configure
+from promptforge.stages import parts
 from promptforge.stages.progress import meter
 
 
@@ -20,6 +22,7 @@ def curate_here(params: CurateParams, root: Path, *, debug: bool = False) -> dic
 
         return curate(params)
     with TemporaryServer(home) as server:
+        _look_at_sources(params)
         from prefect.settings import (
             PREFECT_API_URL,
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -36,3 +39,10 @@ def curate_here(params: CurateParams, root: Path, *, debug: bool = False) -> dic
         only_here = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_LOGGING_TO_API_ENABLED: False}
         with temporary_settings({PREFECT_API_URL: server.url, **only_here}):
             return curate(params)
+
+
+def _look_at_sources(params: CurateParams) -> None:
+    """Raise for a file that cannot be read while the server is still starting, not after the wait for it."""
+    checked = recipe.validate(params.raw(), params.recipe)
+    for part in parts.resolve(checked, params.recipe).sources:
+        parts.build_source(part, checked.seed).parts()

@@ -45,6 +45,16 @@ def test_a_second_run_does_nothing_twice_and_says_so(copy: Path, start: Start, r
     assert sorted(path.name for path in (copy / "heads").iterdir()) == heads
 
 
+def test_a_file_that_cannot_be_read_stops_the_run_by_name(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and then nothing of the kind")
+    running = start("run", "mini", "--source", "broken.parquet", cwd=tmp_path)
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert said.splitlines()[-1].startswith("promptforge: broken.parquet")
+    assert "Traceback" not in said
+    assert not (tmp_path / "runs").exists()
+
+
 def test_ctrl_c_says_that_it_is_safe_and_leaves_no_server(start: Start, tmp_path: Path) -> None:
     running = start("run", "mini", cwd=tmp_path)
     for line in running.stdout:
