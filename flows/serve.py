@@ -68,7 +68,7 @@ def run_line(address: str) -> str:
     """The command that starts a run on this server, from any terminal in the repository's folder."""
     program = Path(sys.executable).with_name("prefect")
     with_path = os.path.relpath(program) if program.is_relative_to(Path.cwd()) else str(program)
-    return f"PREFECT_API_URL={address}/api {with_path} deployment run 'curate/mini' --watch"
+    return f"DO_NOT_TRACK=1 PREFECT_API_URL={address}/api {with_path} deployment run 'curate/mini' --watch"
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -98,11 +98,15 @@ def test_verify_passes_and_then_names_the_file_that_was_changed(copy: Path, ask:
 
 
 def test_purge_leaves_the_reason_and_not_the_text(copy: Path, ask: Ask) -> None:
-    prompt = first(ask, "select prompt_id from prompts where text = 'a red apple on a blue table'")
-    assert ask("purge", prompt, "--reason", "takedown")[0] == 0
+    accepted = first(ask, "select prompt_id from prompts where text = 'a red apple on a blue table'")
+    rejected = first(ask, "select row_id from prompts where text = 'a poster without a word on it'")
+    assert "without a word" in (copy / "rejects.md").read_text()
+    assert ask("purge", accepted, rejected, "--reason", "takedown")[0] == 0
     answered = ask("query", "select text, reason from rejects where reason = 'takedown'", "--format", "csv")[1]
-    assert answered.splitlines()[1:] == [",takedown"]
-    assert not any(b"red apple" in path.read_bytes() for path in copy.rglob("*") if path.is_file())
+    assert answered.splitlines()[1:] == [",takedown", ",takedown"]
+    assert "takedown" in (copy / "rejects.md").read_text()
+    for path in copy.rglob("*"):
+        assert path.is_dir() or not re.search(rb"red apple|without a word", path.read_bytes()), path
 
 
 def test_the_newest_finished_run_is_meant_where_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from promptforge import catalog
 from promptforge import recipe as recipes
 from promptforge.commands import terminal
 from promptforge.errors import ConfigError
+from promptforge.report.rejects import REJECTS, write_rejects
 from promptforge.stages import parts, select
 from promptforge.stages.run import Run
 from promptforge.store import Store
@@ -96,6 +97,10 @@ def purge_texts(root: Path, ids: Sequence[str], reason: str) -> None:
     """purge: remove texts for good; hash and reason stay."""
     from promptforge.stages.purge import purge
 
+    (root / REJECTS).unlink(missing_ok=True)  # its examples may show the text; first, so that a cut leaves none
     done = purge(root, ids, reason)
+    if Store(root).head() is not None:
+        with catalog.open_run(root) as con:
+            write_rejects(root, con)
     counted = f"{len(done.prompts)} {'text' if len(done.prompts) == 1 else 'texts'}"
     terminal.out().print(f"{root}: purged {counted}, {done.rewritten} records rewritten; hash and reason stay")

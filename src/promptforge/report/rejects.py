@@ -15,6 +15,7 @@ import duckdb
 from promptforge.files import put
 from promptforge.texts import show
 
+REJECTS = "rejects.md"  #: name in the run folder
 EXAMPLES = 5
 MAX_CHARS = 240  # of one example; the rest is one query away
 
@@ -68,7 +69,7 @@ def write_rejects(root: Path, con: duckdb.DuckDBPyConnection) -> Path:
         examples.setdefault(tuple(group), []).append(_example(row_id, (part, row), text, (value, threshold, detail)))
     for axis, stage, check, reason, n in groups:
         lines += [f"## {axis}: {check}, {reason} ({n:,})", "", *examples[axis, stage, check, reason], ""]
-    path = root / "rejects.md"
+    path = root / REJECTS
     put(path, ("\n".join(lines).rstrip("\n") + "\n").encode("utf-8"))
     return path
 
