@@ -5,8 +5,9 @@
 Positive is a picture whose drawn text differs from the wanted text (NFKC, case folded); the check says so by
 `misread`. `unreadable` counts neither as found nor as wrongly accused, and is shown as a share. The prompts are the
 text-rendering rows of the grammar, the pictures 512 px drawings of the canvas teacher, so the figures hold for flat
-drawings in 14 faces and for nothing else. The face `fredoka` was never looked at while the check was tuned.
-Writes benchmarks/results/text_check.json. About 0.3 s a picture on one core.
+drawings in 14 faces and for nothing else. No rule comes from a failure in the face `fredoka`; the rules for "%o" and
+a lone plus come from seeds 7 and 3 in other faces, so another seed is the fairer test of the rest.
+Writes benchmarks/results/text_check.json. About 0.15 s a picture on one core.
 """
 
 from __future__ import annotations
@@ -72,10 +73,11 @@ class Figures:
     unreadable_share: float
 
 
-def cases(n: int, mistakes: float, seed: int) -> Iterator[Case]:
-    """The first n text-rendering rows of the grammar that the teacher can draw."""
+def cases(n: int, mistakes: float, seed: int, font: str | None = None) -> Iterator[Case]:
+    """The first n text-rendering rows of the grammar that the teacher can draw, in one face or in all."""
+    faces = {"fonts": (font,)} if font else {}
     source = grammar.build(grammar.Params(axis="text_rendering", n=2 * n), seed)
-    teacher = canvas.build(canvas.Params(mistake_rate=mistakes, weights=dict(TEXT_MISTAKES)))
+    teacher = canvas.build(canvas.Params(mistake_rate=mistakes, weights=dict(TEXT_MISTAKES), **faces))
     scorer = text.build(text.Params())
     done = 0
     for candidate in (row for part in source.parts() for row in source.read(part, 0, part.n_rows)):
@@ -202,14 +204,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--mistakes", type=float, default=0.2)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--font", help="draw in this face alone, e.g. fredoka")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
-    found = list(cases(asked.n, asked.mistakes, asked.seed))
+    found = list(cases(asked.n, asked.mistakes, asked.seed, asked.font))
     print(table(found))
     for case in failures(found):
         print(f"{case.verdict}: wanted {case.wanted!r}, drawn {case.drawn!r} in {case.font}, read {case.reading}")
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    settings = {"n": asked.n, "mistakes": asked.mistakes, "seed": asked.seed}
+    settings = {"n": asked.n, "mistakes": asked.mistakes, "seed": asked.seed, "font": asked.font}
     asked.out.write_text(json.dumps(report(found, settings), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     total = figures(found)
     good = min(total.recall or 0, total.precision or 0) >= 0.97 and total.unreadable_share <= 0.05

@@ -117,6 +117,8 @@ def test_sameness_of_drawings_is_reflexive_and_symmetric(one: str, other: str, c
         ("co-op", "coop"),
         ("Bicγcle", "Bicycle"),
         ("40%ff", "40% off"),
+        ("salt pepper", "salt + pepper"),
+        ("salt 十 pepper", "salt + pepper"),
     ],
 )
 def test_what_an_engine_may_answer_to_a_right_drawing_is_the_same_drawing(read: str, wanted: str) -> None:
@@ -131,6 +133,7 @@ def test_what_an_engine_may_answer_to_a_right_drawing_is_the_same_drawing(read: 
         ("cofffee", "coffee"),
         ("form", "from"),
         ("50", "50%"),
+        ("18", "18+"),
         ("salt pepper", "salt & pepper"),
         ("fire", "flre"),  # i and l differ by the dot; only I, l, 1 and | are alike
         ("cafe", "café"),

@@ -15,7 +15,7 @@ The verdict asks whether the drawing is wrong, not whether the reading is perfec
 letters that look alike, are no misreading (reading/glyphs.py). Case counts only with Params.case.
 Where no string is left to look for after white space is dropped, every value is null and the verdict unreadable.
 Not covered: typeface, colour and placement of the text; text upside down;
-text drawn more often than asked for, which lowers word_precision alone.
+text drawn more often than asked for, which lowers word_precision alone; a missing / or + between words.
 """
 
 from __future__ import annotations
