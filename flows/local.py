@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from promptforge import recipe
+from promptforge.errors import EnvironmentFault
 from promptforge.flows.params import CurateParams
 from promptforge.flows.server import TemporaryServer
 from promptforge.flows.settings import configure
@@ -17,10 +18,18 @@ from promptforge.stages.progress import meter
 def curate_here(params: CurateParams, root: Path, *, debug: bool = False) -> dict[str, Any]:
     """What the flow gives. PREFECT_API_URL is used where it is set; the fault of a task is raised as it was."""
     home = configure(root, debug=debug)
-    if os.environ.get("PREFECT_API_URL"):
+    if address := os.environ.get("PREFECT_API_URL"):
         from promptforge.flows.curate import curate
 
-        return curate(params)
+        try:
+            return curate(params)
+        except RuntimeError as exc:
+            if "Failed to reach API" not in str(exc):
+                raise
+            raise EnvironmentFault(
+                f"PREFECT_API_URL is {address}, and no Prefect server answers there; start one with"
+                " `promptforge serve`, or unset it for a temporary one"
+            ) from exc
     with TemporaryServer(home) as server:
         _look_at_sources(params)
         from prefect.settings import (

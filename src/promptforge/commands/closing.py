@@ -81,17 +81,17 @@ def _figures_table(rows: list[dict[str, Any]]) -> Any:
 
 def _remarks(rows: list[dict[str, Any]], recipe: Recipe) -> list[str]:
     """What a person would wonder about: rows left over, a quota not reached."""
-    said, short = [], []
     quota = recipe.select.quota.model_dump()
-    for row in rows:
-        wanted = quota.get(row["axis"], "all")
-        if row["not_needed"]:
-            said.append(
-                f"{row['axis']}: {row['not_needed']:,} more passed and are not needed for {wanted:,};"
-                f" take them with --set select.quota.{row['axis']}=all"
-            )
-        elif wanted != "all" and row["accepted"] < wanted:
-            short.append(f"{row['axis']} {row['accepted']:,} of {wanted:,}")
+    spare = [row for row in rows if row["not_needed"]]
+    short = [
+        f"{row['axis']} {row['accepted']:,} of {quota[row['axis']]:,}"
+        for row in rows
+        if quota.get(row["axis"], "all") != "all" and row["accepted"] < quota[row["axis"]]
+    ]
+    said = []
+    if spare:
+        counted = ", ".join(f"{row['axis']} {row['not_needed']:,}" for row in spare)
+        said.append(f"passed but not needed: {counted}; take them with --set select.quota.{spare[0]['axis']}=all")
     if short:
         said.append(f"fewer than wanted: {', '.join(short)}; more candidates would fill them")
     return said

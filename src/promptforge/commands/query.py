@@ -83,6 +83,10 @@ def _told_in_one_line() -> Iterator[None]:
 def _show(answer: duckdb.DuckDBPyRelation) -> None:
     names = list(answer.columns)
     rows = answer.limit(MAX_ROWS + 1).fetchall()
+    if names == ["explain_key", "explain_value"]:
+        for line in "\n".join(str(plan) for _, plan in rows).splitlines():
+            terminal.out().print(terminal.safe(line))
+        return
     numeric = tuple(
         name for place, name in enumerate(names) if rows and isinstance(rows[0][place], int | float) is True
     )
