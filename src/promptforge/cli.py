@@ -109,7 +109,9 @@ def show(
 def select(
     *,
     settings: Settings = None,
-    apply: Annotated[bool, Parameter(negative="", help="select and publish so: a run with these settings")] = False,
+    apply: Annotated[
+        bool, Parameter(negative="", help="do it: a run with these settings; one without them goes back")
+    ] = False,
     run: RunFolder = None,
 ) -> int:
     """What other gates or quotas would keep; --apply makes it so."""
@@ -118,7 +120,7 @@ def select(
     from promptforge.commands.terminal import find_run
 
     root = find_run(run)
-    decide.show_difference(root, settings or ())
+    decide.show_difference(root, settings or (), apply=apply)
     if not apply:
         return 0
     return runs.run(runs.make_params(recipe=str(root / "_run.json"), out=str(root), settings=settings or []))

@@ -58,7 +58,7 @@ def compare(root: Path, settings: Sequence[str]) -> pa.Table:
         return con.sql(_DIFFERENCE).to_arrow_table()
 
 
-def show_difference(root: Path, settings: Sequence[str]) -> None:
+def show_difference(root: Path, settings: Sequence[str], *, apply: bool) -> None:
     """Print what would change, and how to do it."""
     rows = compare(root, settings).to_pylist()
     console = terminal.out()
@@ -74,8 +74,9 @@ def show_difference(root: Path, settings: Sequence[str]) -> None:
         console.print("nothing would change")
         return
     if unrendered:
-        console.print(f"{unrendered:,} of the accepted have no picture yet; --apply renders what the recipe wants")
-    console.print("nothing was changed; do it with --apply")
+        console.print(f"{unrendered:,} of the accepted have no picture yet; a run renders what the recipe wants")
+    if not apply:
+        console.print("nothing was changed; do it with --apply")
 
 
 def show_faults(root: Path) -> int:
