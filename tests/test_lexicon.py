@@ -6,6 +6,7 @@ import sys
 from importlib.resources import files
 from itertools import islice
 
+import inflect
 import pytest
 
 from promptforge import lexicon
@@ -158,3 +159,18 @@ def test_the_digest_covers_every_data_file_and_is_the_same_in_another_process():
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told == lexicon.digest()
     assert len(told) == 64
+
+
+def test_articles_and_plurals_are_those_of_inflect():
+    """inflect is an independent implementation; every word that is inflected anywhere is compared."""
+    engine = inflect.engine()
+    nouns = {*LEXICON.nouns, *OPEN.countable, *KEPT.countable, *KEPT.nouns}
+    assert {word: lexicon.plural(word) for word in nouns} == {word: engine.plural_noun(word) for word in nouns}
+    words = {
+        *nouns,
+        *OPEN.nouns,
+        *OPEN.adjectives,
+        *KEPT.adjectives,
+        *(medium.split()[0] for medium in LEXICON.mediums),
+    }
+    assert {word: lexicon.article(word) for word in words} == {word: engine.a(word).split()[0] for word in words}

@@ -1,7 +1,7 @@
 """The lexicon's rows as frozen dataclasses, read from the package's *.toml files.
 
 Traits (size, groups, what is never written) live in traits.toml, so that nouns.toml says only what a noun is
-and how it is drawn. Reading everything takes about 0.3 s, most of it inflect's import; `load` does it once.
+and how it is drawn. Reading everything takes about 35 ms; `load` does it once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from promptforge.errors import EnvironmentFault
 
 _PACKAGE = "promptforge.lexicon"
+_VOWELS = ("a", "e", "i", "o", "u")
 #: A noun that traits.toml gives no size is as big as a person.
 DEFAULT_SIZE = 3
 
@@ -199,24 +200,28 @@ class Lexicon:
 
 
 @lru_cache(maxsize=1)
-def _inflector() -> Any:
-    import inflect
-
-    return inflect.engine()
+def _forms() -> dict[str, Any]:
+    return _table("forms.toml")
 
 
-@lru_cache(maxsize=16384)
 def article(word: str) -> str:
-    """`a` or `an`, by the sound of the word's beginning (an hourglass, a unicycle, an 85mm lens)."""
-    if word.startswith("8"):
+    """`a` or `an` before a word of the lexicon, by the sound of its beginning (an hourglass, an 85mm lens)."""
+    forms = _forms()
+    if word in forms["an_before_a_consonant"] or word.startswith("8"):
         return "an"
-    return str(_inflector().a(word)).split(" ", 1)[0]
+    return "an" if word[:1].lower() in _VOWELS and word.lower() not in forms["a_before_a_vowel"] else "a"
 
 
-@lru_cache(maxsize=16384)
 def plural(word: str) -> str:
-    """Regular or irregular plural of a singular noun."""
-    return str(_inflector().plural_noun(word))
+    """Plural of a singular noun of the lexicon."""
+    irregular: str | None = _forms()["plural"].get(word)
+    if irregular is not None:
+        return irregular
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return f"{word}es"
+    if word.endswith("y") and word[-2:-1] not in _VOWELS:
+        return f"{word[:-1]}ies"
+    return f"{word}s"
 
 
 @lru_cache(maxsize=1)
