@@ -142,7 +142,9 @@ class RunSettings(_Strict):
     runner: Literal["threads"] = Field("threads", description="Prefect task runner of flows/runners.py")
     workers: int = Field(2, ge=1, le=256, description="ranks that render and score at once")
     shard_rows: int = Field(50_000, ge=1, description="rows of a text shard")
-    bucket_images: int = Field(256, ge=1, description="pictures of a render bucket")
+    bucket_images: int = Field(
+        1000, ge=1, description="pictures of a render bucket, at most; eight buckets a rank, at least"
+    )
     increment: int = Field(64, ge=1, le=64, description="pictures committed at a time: the most that a kill loses")
 
 

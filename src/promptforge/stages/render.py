@@ -82,7 +82,9 @@ def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
                 " WHERE most IS NULL OR place <= most ORDER BY prompt_id"
             ).fetchall()
         chosen = [(p, group) for p, group in rows if _sampled(p, recipe.render.sample)]
-        n_buckets = max(1, math.ceil(len(chosen) * recipe.render.takes / recipe.run.bucket_images))
+        n_images = len(chosen) * recipe.render.takes
+        # Eight a rank at least, since hash buckets differ in size and the last rank to finish decides.
+        n_buckets = max(1, math.ceil(n_images / recipe.run.bucket_images), min(n_images, 8 * recipe.run.workers))
         plan = [
             {
                 "image_id": records.image_id(prompt, run.teacher_fingerprint, take),

@@ -138,6 +138,7 @@ def unit(run: Run, commits: Sequence[Commit]) -> Unit:
         {
             "version": VERSION,
             "select": run.recipe.select.model_dump(mode="json"),
+            "order": list(run.recipe.select.gates),  # the first gate that fails is the reason
             "scorers": [part.digest for part in run.parts.scorers],
             "input": digest_columns(commits, READS),
         }
