@@ -81,6 +81,17 @@ def test_plain_duckdb_opens_tables_sql_from_another_folder(tmp_path: Path, folde
     assert done.stdout == "[(3.0,)] []\n"
 
 
+def test_a_folder_that_looks_like_a_partition_changes_no_row(tmp_path: Path) -> None:
+    """DuckDB reads seconds=99 in a path as a column of that value; the rows say 1 and 2."""
+    store, commits = made(tmp_path / "seconds=99")
+    plain = duckdb.connect()
+    plain.execute(catalog.write_tables_sql(store, commits[:2]).read_text("utf-8"))
+    with catalog.open_run(store.root) as own:
+        for database in (own, plain):
+            assert database.sql("SELECT seconds FROM cost ORDER BY 1").fetchall() == [(1.0,), (2.0,)]
+            assert database.sql("FROM cost").columns == ["epoch", "stage", "n_rows", "seconds"]
+
+
 def test_a_relative_run_folder_is_written_with_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store, commits = made(Path("here"))

@@ -76,7 +76,8 @@ def _table_sql(table: str, paths: Sequence[str]) -> str:
     if not paths:
         return schema.ddl()[table]
     listed = ",\n    ".join(f"'{_quoted(path)}'" for path in paths)
-    return f'CREATE VIEW "{table}" AS SELECT * FROM read_parquet([\n    {listed}\n]);'
+    # DuckDB would take a folder called axis=x for a partition, and put x into every row.
+    return f'CREATE VIEW "{table}" AS SELECT * FROM read_parquet([\n    {listed}\n], hive_partitioning = false);'
 
 
 def _quoted(text: str) -> str:

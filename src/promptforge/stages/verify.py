@@ -246,7 +246,8 @@ def _holding(
     if not paths or key is None:
         return []
     found = con.execute(
-        f"SELECT DISTINCT filename FROM read_parquet(?, filename = true) WHERE {column} = ? ORDER BY 1",
+        "SELECT DISTINCT filename FROM read_parquet(?, filename = true, hive_partitioning = false)"
+        f" WHERE {column} = ? ORDER BY 1",
         [list(paths), key],
     ).fetchall()
     return [paths[name] for (name,) in found]
