@@ -237,6 +237,19 @@ def test_two_digests_that_share_their_first_half_are_told_apart(tmp_path: Path) 
         Store(tmp_path).committed("render", "a", DIGEST)
 
 
+def test_the_records_of_a_stage_are_listed_once_and_not_for_each_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4,000 records took 14 s when each looked through the folder for its own revisions."""
+    store = Store(tmp_path)
+    made = [store.commit("render", f"b{n}", str(n) * 64, {"cost": cost(1.0)}) for n in range(5)]
+    newer = store.rewrite(made[3], {"cost": cost(2.0)})
+    real, listed = Path.glob, []
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: listed.append(pattern) or real(self, pattern))
+    assert store.commits("render") == [*made[:3], newer, made[4]]
+    assert listed == ["*.json"]
+
+
 def test_a_head_puts_commits_in_force_and_saying_the_same_makes_no_new_one(tmp_path: Path) -> None:
     one = Store(tmp_path)
     assert one.head() is None

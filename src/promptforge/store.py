@@ -216,12 +216,13 @@ class Store:
 
     def commits(self, stage: str) -> list[Commit]:
         """Every record of a stage, newest revisions only, sorted by key; also those no head names."""
-        keys = set()
+        newest: dict[str, tuple[int, Path]] = {}  # in one pass: a stage may have a record for every 64 pictures
         for path in (self.root / "_commits" / stage).glob("*.json"):
             match = _RECORD.match(path.name)
             if match:
-                keys.add(f"{stage}/{match['shard']}-{match['digest']}")
-        return [commit for key in sorted(keys) if (commit := self.load(key))]
+                key, revision = f"{match['shard']}-{match['digest']}", int(match["revision"] or 0)
+                newest[key] = max(newest.get(key, (revision, path)), (revision, path))
+        return [self._load(newest[key][1]) for key in sorted(newest)]
 
     def all_commits(self) -> list[Commit]:
         """Every record of every stage."""
@@ -247,12 +248,12 @@ class Store:
     def in_force(self, head: Head) -> list[Commit]:
         """The commits that a head names. Raises StoreFault where a record is missing."""
         found = []
-        for keys in head.commits.values():
+        for stage, keys in head.commits.items():
+            known = {commit.key: commit for commit in self.commits(stage)}
             for key in keys:
-                commit = self.load(key)
-                if commit is None:
+                if key not in known:
                     raise StoreFault(f"{self.root}: head {head.number} names {key}, and there is no such record")
-                found.append(commit)
+                found.append(known[key])
         return found
 
     def check(self, item: TableFile) -> Path:
