@@ -12,15 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from promptforge import catalog, recipe
-from promptforge.lock import Lock
-from promptforge.stages import pipeline
-from promptforge.stages.run import Tally, prepare
-from promptforge.store import Store
+from promptforge.stages.run import Tally
 
 Drive = Callable[..., dict[str, Tally]]
 
 
-def tiny(**sources: Any) -> dict[str, Any]:
+def small(**sources: Any) -> dict[str, Any]:
     """The mini recipe, cut down: 10 rows an axis at 128 px, 8 wanted, no OCR."""
     raw = recipe.override(recipe.read("mini"), ["regime.size=128", "seed=3"])
     for source in raw["sources"]:
@@ -30,29 +27,17 @@ def tiny(**sources: Any) -> dict[str, Any]:
     return {**raw, **sources}
 
 
-def drive(root: Path, raw: dict[str, Any], world: int = 1) -> dict[str, Tally]:
-    """Run every stage and add up what each did."""
-    prepare(root, raw, "test")
-    with Lock(root) as lock:
-        Store(root).sweep()
-        tallies = pipeline.make_all(root, lock.epoch, world)
-    total: dict[str, Tally] = {}
-    for tally in tallies:
-        total[tally.stage] = total.get(tally.stage, Tally(tally.stage)) + tally
-    return total
-
-
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(tmp_path_factory: pytest.TempPathFactory, drive: Drive) -> Path:
     """A finished tiny run; tests that change it work on a copy of the recipe in a folder of their own."""
     root = tmp_path_factory.mktemp("runs") / "tiny"
-    drive(root, tiny())
+    drive(root, small())
     return root
 
 
-def test_a_second_run_does_no_work_and_makes_no_head(done: Path) -> None:
+def test_a_second_run_does_no_work_and_makes_no_head(done: Path, drive: Drive) -> None:
     before = sorted(path.name for path in (done / "heads").iterdir())
-    again = drive(done, tiny())
+    again = drive(done, small())
     assert all(tally.done == 0 for tally in again.values()), again
     assert sorted(path.name for path in (done / "heads").iterdir()) == before
 
@@ -76,9 +61,9 @@ def test_accepted_rows_are_the_first_in_the_stream(done: Path) -> None:
     assert all(last is None or first is None or last < first for _, last, first in rows)
 
 
-def test_a_changed_gate_renders_and_scores_nothing(tmp_path: Path) -> None:
-    drive(tmp_path / "r", tiny())
-    changed = recipe.override(tiny(), ["select.gates.sharp={scorer='technical',metric='sharpness',min=1e9}"])
+def test_a_changed_gate_renders_and_scores_nothing(tmp_path: Path, drive: Drive) -> None:
+    drive(tmp_path / "r", small())
+    changed = recipe.override(small(), ["select.gates.sharp={scorer='technical',metric='sharpness',min=1e9}"])
     again = drive(tmp_path / "r", changed)
     assert {stage for stage, tally in again.items() if tally.done} == {"select", "publish"}
     with catalog.open_run(tmp_path / "r") as con:
@@ -86,15 +71,15 @@ def test_a_changed_gate_renders_and_scores_nothing(tmp_path: Path) -> None:
         assert con.execute("SELECT count(*) FROM accepted").fetchall() == [(24,)]  # distill: the prompts stay
 
 
-def test_more_takes_render_only_the_new_ones(tmp_path: Path) -> None:
-    first = drive(tmp_path / "r", tiny())
-    second = drive(tmp_path / "r", recipe.override(tiny(), ["render.takes=2"]))
+def test_more_takes_render_only_the_new_ones(tmp_path: Path, drive: Drive) -> None:
+    first = drive(tmp_path / "r", small())
+    second = drive(tmp_path / "r", recipe.override(small(), ["render.takes=2"]))
     assert first["render"].rows == second["render"].rows == 24
 
 
-def test_another_seed_of_the_teacher_is_not_confused_with_the_old_pictures(tmp_path: Path) -> None:
-    drive(tmp_path / "r", tiny())
-    again = drive(tmp_path / "r", recipe.override(tiny(), ["regime.mistake_rate=0.5"]))
+def test_another_seed_of_the_teacher_is_not_confused_with_the_old_pictures(tmp_path: Path, drive: Drive) -> None:
+    drive(tmp_path / "r", small())
+    again = drive(tmp_path / "r", recipe.override(small(), ["regime.mistake_rate=0.5"]))
     assert again["render"].rows == 24
     with catalog.open_run(tmp_path / "r") as con:
         assert con.execute("SELECT count(DISTINCT teacher) FROM images").fetchall() == [(2,)]
@@ -108,18 +93,18 @@ def own(path: Path, axis: str | None) -> dict[str, Any]:
     return {**source, "axis": axis} if axis else source
 
 
-def test_tagging_the_axis_anew_renders_nothing_again(tmp_path: Path) -> None:
+def test_tagging_the_axis_anew_renders_nothing_again(tmp_path: Path, drive: Drive) -> None:
     """prompt_id comes from the text alone."""
     prompts = tmp_path / "own.txt"
     prompts.write_text("a red apple on a table\nthree blue cups beside a lamp\na quiet lake at dawn\n")
-    first = drive(tmp_path / "r", tiny(sources=[own(prompts, "image_quality")]))
-    second = drive(tmp_path / "r", tiny(sources=[own(prompts, "semantic_understanding")]))
+    first = drive(tmp_path / "r", small(sources=[own(prompts, "image_quality")]))
+    second = drive(tmp_path / "r", small(sources=[own(prompts, "semantic_understanding")]))
     assert first["render"].rows == 3
     assert second["render"].rows == 0
     assert second["generate"].done == 1
 
 
-def test_members_of_a_pair_start_from_the_same_noise(tmp_path: Path) -> None:
+def test_members_of_a_pair_start_from_the_same_noise(tmp_path: Path, drive: Drive) -> None:
     prompts = tmp_path / "pairs.jsonl"
     rows = [
         {"prompt": "a red apple on a table", "pair": "p1"},
@@ -128,7 +113,7 @@ def test_members_of_a_pair_start_from_the_same_noise(tmp_path: Path) -> None:
     ]
     prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
     columns = {"text": "prompt", "pair_id": "pair"}
-    drive(tmp_path / "r", tiny(sources=[{**own(prompts, "image_quality"), "columns": columns}]))
+    drive(tmp_path / "r", small(sources=[{**own(prompts, "image_quality"), "columns": columns}]))
     with catalog.open_run(tmp_path / "r") as con:
         seeds = con.sql(
             "SELECT p.pair_id, count(DISTINCT i.seed), count(*) FROM images i JOIN prompts p USING (prompt_id)"
@@ -137,19 +122,19 @@ def test_members_of_a_pair_start_from_the_same_noise(tmp_path: Path) -> None:
     assert seeds == [("p1", 1, 2), ("p2", 1, 1)]
 
 
-def test_prompts_only_is_a_run_of_its_own(tmp_path: Path) -> None:
-    tallies = drive(tmp_path / "r", recipe.override(tiny(), ["render.sample=0"]))
+def test_prompts_only_is_a_run_of_its_own(tmp_path: Path, drive: Drive) -> None:
+    tallies = drive(tmp_path / "r", recipe.override(small(), ["render.sample=0"]))
     assert tallies["render"].rows == 0
     with catalog.open_run(tmp_path / "r") as con:
         assert con.execute("SELECT count(*), count(image_id) FROM accepted").fetchall() == [(24, 0)]
     assert (tmp_path / "r" / "dataset" / "manifest.json").exists()
 
 
-def test_a_larger_sample_holds_the_smaller_one(tmp_path: Path) -> None:
+def test_a_larger_sample_holds_the_smaller_one(tmp_path: Path, drive: Drive) -> None:
     plans = []
     for share in (0.2, 0.6):
         root = tmp_path / str(share)
-        drive(root, recipe.override(tiny(), [f"render.sample={share}"]))
+        drive(root, recipe.override(small(), [f"render.sample={share}"]))
         with catalog.open_run(root) as con:
             plans.append({row[0] for row in con.sql("SELECT image_id FROM render_plan").fetchall()})
     assert plans[0] < plans[1]
@@ -173,13 +158,13 @@ SETS = {
 }
 
 
-def test_every_row_of_real_prompt_sets_is_accounted_for(tmp_path: Path, eval_data: Path) -> None:
+def test_every_row_of_real_prompt_sets_is_accounted_for(tmp_path: Path, eval_data: Path, drive: Drive) -> None:
     """Rows in by an independent count = unreadable + dropped + not needed + not selected + accepted, by SQL."""
     sources = [
         {**own(eval_data / name, axis), "name": name.partition(".")[0].replace("_", "-"), "columns": {"text": "prompt"}}
         for name, axis in SETS.items()
     ]
-    raw = recipe.override(tiny(sources=sources), ["render.sample=0", "select.quota.image_quality=9000"])
+    raw = recipe.override(small(sources=sources), ["render.sample=0", "select.quota.image_quality=9000"])
     drive(tmp_path / "r", raw)
     expected = 0
     for name in SETS:
@@ -199,3 +184,44 @@ def test_every_row_of_real_prompt_sets_is_accounted_for(tmp_path: Path, eval_dat
     assert con.execute("SELECT count(*) FROM accepted").fetchall() == [(fates["accepted"],)]
     reasons = {row[0] for row in con.sql("SELECT DISTINCT reason FROM rejects").fetchall()}
     assert None not in reasons
+
+
+HOSTILE = [
+    "<script>alert('x')</script> a red apple",
+    "a cat'; DROP TABLE prompts; --",
+    "../../etc/passwd on a stone wall",
+    "=HYPERLINK(A1) a green door",
+    "a \x1b[31mred\x1b[0m ball",
+    "a family 👨‍👩‍👧‍👦 and a flag 🏴‍☠️ on a beach",
+    "تفاحة حمراء على طاولة خشبية",
+    "a lamp \u202ethgil on a desk",
+    '{"a": 1} a blue cup',
+    "C:\\temp\\$(rm -rf) `id` a yellow bus",
+    "%s %n {0} a brown horse",
+    "| a | table | of | pipes |",
+]
+
+
+def test_hostile_prompts_come_out_as_they_went_in_or_as_verdicts(tmp_path: Path, drive: Drive) -> None:
+    prompts = tmp_path / "hostile.jsonl"
+    rows = [*HOSTILE, "a" * 1_000_000]
+    prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in rows), "utf-8")
+    root = tmp_path / "r"
+    raw = small(sources=[{**own(prompts, "image_quality"), "columns": {"text": "prompt"}}])
+    drive(root, recipe.override(raw, ["select.quota.image_quality=all"]))
+    with catalog.open_run(root) as con:
+        stored = dict(con.sql("SELECT source_row, text FROM prompts").fetchall())
+        fates = dict(con.sql("SELECT source_row, coalesce(reason, fate) FROM fates").fetchall())
+    assert [stored[number] for number in range(len(HOSTILE))] == HOSTILE
+    assert (stored[len(HOSTILE)], fates[len(HOSTILE)]) == (None, "too_large")
+    kept = {text for number, text in stored.items() if text and fates[number] == "accepted"}
+    # the escape sequence and the override are dropped; everything else is a prompt
+    assert {fates[4], fates[7]} == {"control_character", "bidi_override"}
+    assert kept == {text for number, text in enumerate(HOSTILE) if number not in {4, 7}}
+    published = pq.read_table(root / "dataset" / "prompts")["text"].to_pylist()
+    assert set(published) == kept
+    names = [path.name for path in root.rglob("*")]
+    assert not [name for name in names if any(mark in name for mark in ("script", "passwd", "DROP", "HYPER"))]
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(root) and path != prompts
+    ]
