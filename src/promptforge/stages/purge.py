@@ -62,14 +62,17 @@ def purge(root: Path, ids: Sequence[str], reason: str) -> Purged:
         store.sweep()
         fresh = _bury(store, ids, reason)
         gone = _Gone.read(store)
-        rewritten = sum(_rewrite(store, commit, gone) for commit in _dependents_first(store))
+        concerned = [commit for commit in _dependents_first(store) if _concerned(store, commit, gone)]
+        # Before the records: what a cut leaves of these would be taken for the work of a call that was finished.
+        if fresh or concerned or not (root / FOLDER).is_dir():
+            _remove_derived(root)
+        for commit in concerned:
+            _rewrite(store, commit, gone)
         store.sweep()
         head = store.head()
         published = head is not None and "publish" in head.commits
-        if fresh or rewritten or not (root / FOLDER).is_dir():
-            _remove_derived(root)
         tallies = pipeline.make_all(root, lock.epoch) if published else []
-    return Purged(tuple(fresh), rewritten, tuple(tallies))
+    return Purged(tuple(fresh), len(concerned), tuple(tallies))
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,8 @@ def _purged_rows(store: Store) -> set[str]:
     return found
 
 
-def _rewrite(store: Store, commit: Commit, gone: _Gone) -> bool:
-    """Write the tables of one record without what is gone; False where nothing of it is there."""
-    if not _concerned(store, commit, gone):
-        return False
+def _rewrite(store: Store, commit: Commit, gone: _Gone) -> None:
+    """Write the tables of one record without what is gone."""
     tables = {item.table: store.read(item) for item in commit.files}
     for table, rows in tables.items():
         if table in _BY_PROMPT:
@@ -154,7 +155,6 @@ def _rewrite(store: Store, commit: Commit, gone: _Gone) -> bool:
         tables["prompts"], verdicts = _emptied(tables["prompts"], gone)
         tables["verdicts"] = _in_row_order(pa.concat_tables([tables["verdicts"], verdicts]), tables["prompts"])
     store.rewrite(commit, tables)
-    return True
 
 
 def _concerned(store: Store, commit: Commit, gone: _Gone) -> bool:
