@@ -337,10 +337,17 @@ def test_the_sweep_leaves_what_is_no_ones_business(tmp_path: Path) -> None:
     made = one.commit("render", "a", DIGEST, {"cost": cost(1.0)})
     files.put(tmp_path / "dataset" / "data" / "train-0.parquet", b"published")
     files.put(tmp_path / "notes.txt", b"mine")
+    files.put(tmp_path / "prompts" / "mine.parquet", b"the run folder is also where my prompts are")
     files.put(tmp_path / "cost" / ".tmp-0123", b"half")
     assert one.sweep() == 1
     assert tree(tmp_path) == sorted(
-        [f"_commits/{made.key}.json", made.files[0].name, "dataset/data/train-0.parquet", "notes.txt"]
+        [
+            f"_commits/{made.key}.json",
+            made.files[0].name,
+            "dataset/data/train-0.parquet",
+            "notes.txt",
+            "prompts/mine.parquet",
+        ]
     )
 
 

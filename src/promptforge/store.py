@@ -31,6 +31,7 @@ from promptforge.files import TEMPORARY, put, put_new, sha256_file
 from promptforge.records import canonical_json
 
 _RECORD = re.compile(r"\A(?P<shard>[a-z0-9_.]+)-(?P<digest>[0-9a-f]{16})(?:\.r(?P<revision>\d+))?\.json\Z")
+_TABLE_FILE = re.compile(r"\A[a-z]+-[a-z0-9_.]+-[0-9a-f]{16}\.parquet\Z")
 _ENCODED_COLUMNS = {"pixels": ["encoded"]}  # compressed pictures: a second compression costs time, saves nothing
 
 
@@ -161,7 +162,7 @@ class Store:
     def sweep(self) -> int:
         """Remove what a killed run left: temporary files, superseded records, data without a record.
 
-        Only for the holder of the lock. Returns the number of files removed.
+        Only for the holder of the lock; only files with names that a run gives. Returns the number of files removed.
         """
         named = {item.name for commit in self.all_commits() for item in commit.files}
         newest = {self.record_path(commit) for commit in self.all_commits()}
@@ -171,7 +172,7 @@ class Store:
             path
             for table in schema.ddl()
             for path in (self.root / table).glob("*.parquet")
-            if f"{table}/{path.name}" not in named
+            if _TABLE_FILE.match(path.name) and f"{table}/{path.name}" not in named
         ]
         for path in doomed:
             path.unlink(missing_ok=True)
