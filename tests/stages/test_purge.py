@@ -86,6 +86,7 @@ def purged(
     drive(root, recipe.override(tiny(), ["filters.length.max_words=40", "render.takes=2", "select.gates={}"]))
     drive(root, tiny())
     (root / "rejects.md").write_text(f"dropped: {TEXT}\n")
+    (root / "dataset-mine").mkdir()
     (root / "dataset.old-0123").mkdir()
     (root / "dataset.old-0123" / "README.md").write_text(TEXT)
     (root / "prompts" / ".tmp-0123").write_text(TEXT)
@@ -111,6 +112,10 @@ def test_neither_the_text_nor_its_picture_is_in_any_file(purged: dict[str, Any])
     assert holding(purged["root"], TEXT, '"OPEN"', "wooden sign", purged["encoded"]) == set()
     assert holding(purged["root"], purged["encoded"][40:140]) == set()
     assert pixels_of(purged["encoded"]) not in shown(purged["root"])
+
+
+def test_a_folder_of_the_persons_own_stays(purged: dict[str, Any]) -> None:
+    assert (purged["root"] / "dataset-mine").is_dir()
 
 
 def test_its_names_are_left_in_the_tombstone_alone(purged: dict[str, Any]) -> None:

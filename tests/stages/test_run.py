@@ -102,6 +102,17 @@ def test_a_bad_recipe_leaves_no_folder(tmp_path: Path, tiny: Recipe) -> None:
     assert not (tmp_path / "r").exists()
 
 
+def test_a_persons_own_dataset_is_not_replaced(tmp_path: Path, tiny: Recipe) -> None:
+    (tmp_path / "dataset").mkdir()
+    with pytest.raises(ConfigError, match="holds a dataset that no run made"):
+        prepare(tmp_path, tiny(), "test")
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
+    (tmp_path / "dataset").rmdir()
+    prepare(tmp_path, tiny(), "test")
+    (tmp_path / "dataset").mkdir()  # of an earlier run
+    prepare(tmp_path, tiny(), "test")
+
+
 def test_a_missing_input_file_stops_the_run_by_name_before_any_work(
     tmp_path: Path, tiny: Recipe, drive: Callable[..., Any]
 ) -> None:

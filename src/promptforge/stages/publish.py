@@ -28,11 +28,9 @@ from promptforge.schema import arrow_schema
 from promptforge.stages import shards
 from promptforge.stages.card import card
 from promptforge.stages.content import Content, gather
-from promptforge.stages.run import Run, Tally, Unit
+from promptforge.stages.run import DATASET, Run, Tally, Unit
 from promptforge.stages.shards import PICTURE_COLUMNS, PROMPT_COLUMNS, SPLITS, Written
 from promptforge.store import Commit
-
-FOLDER = "dataset"
 
 
 def publish(run: Run, commits: Sequence[Commit]) -> tuple[Commit, Tally]:
@@ -49,14 +47,14 @@ def publish(run: Run, commits: Sequence[Commit]) -> tuple[Commit, Tally]:
         return {"published": table}, {"prompts": table.num_rows, "pictures": content.n_pictures}
 
     commit, tally = run.work(Unit("publish", "all", digest, make))
-    final = run.root / FOLDER
+    final = run.root / DATASET
     if not is_whole(final, digest):
-        fresh = run.root / f"{FOLDER}.tmp-{digest[:16]}"
+        fresh = run.root / f"{DATASET}.tmp-{digest[:16]}"
         if not is_whole(fresh, digest):
             _build(run, commits, content, fresh)
         _swap(fresh, final)
         tally = Tally("publish", done=1, rows=content.index.num_rows, seconds=time.monotonic() - begun)
-    for pattern in (f"{FOLDER}.tmp-*", f"{FOLDER}.old-*"):
+    for pattern in (f"{DATASET}.tmp-*", f"{DATASET}.old-*"):
         for leftover in sorted(run.root.glob(pattern)):
             shutil.rmtree(leftover)
     return commit, tally
@@ -81,7 +79,7 @@ def is_whole(folder: Path, digest: str) -> bool:
 def _swap(fresh: Path, final: Path) -> None:
     """Put `fresh` in the place of `final`; killed in between, `fresh` is still whole and the next call goes on."""
     if final.exists():
-        old = final.with_name(f"{FOLDER}.old-{fresh.name.rpartition('-')[2]}")
+        old = final.with_name(f"{DATASET}.old-{fresh.name.rpartition('-')[2]}")
         if old.exists():
             shutil.rmtree(old)
         final.rename(old)

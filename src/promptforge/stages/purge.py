@@ -28,8 +28,7 @@ from promptforge.lock import Lock
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages import pipeline
-from promptforge.stages.publish import FOLDER
-from promptforge.stages.run import Tally
+from promptforge.stages.run import DATASET, Tally
 from promptforge.store import Commit, Store, TableFile
 
 _REASON = re.compile(r"[a-z][a-z0-9_]*")
@@ -64,7 +63,7 @@ def purge(root: Path, ids: Sequence[str], reason: str) -> Purged:
         gone = _Gone.read(store)
         concerned = [commit for commit in _dependents_first(store) if _concerned(store, commit, gone)]
         # Before the records: what a cut leaves of these would be taken for the work of a call that was finished.
-        if fresh or concerned or not (root / FOLDER).is_dir():
+        if fresh or concerned or not (root / DATASET).is_dir():
             _remove_derived(root)
         for commit in concerned:
             _rewrite(store, commit, gone)
@@ -215,4 +214,5 @@ def _remove_derived(root: Path) -> None:
 
 
 def _leftovers(root: Path) -> Iterable[Path]:
-    return sorted(path for path in root.glob(f"{FOLDER}*") if path.is_dir())
+    patterns = (DATASET, f"{DATASET}.tmp-*", f"{DATASET}.old-*")
+    return sorted(path for pattern in patterns for path in root.glob(pattern) if path.is_dir())

@@ -33,6 +33,8 @@ INCREMENT_S = 600.0  # facts are committed at least this often
 
 Row = dict[str, Any]
 
+DATASET = "dataset"  # folder inside the run folder that publish makes and replaces
+
 STAGES = ("generate", "filter", "dedup", "plan", "render", "score", "select", "publish")
 
 
@@ -138,6 +140,11 @@ def prepare(root: Path, raw: Mapping[str, Any], where: str) -> Run:
     """Check a recipe whole, then put it into the folder for every task to read; raises ConfigError before that."""
     recipe = recipes.validate(raw, where)
     parts = components.resolve(recipe, where)
+    if (root / DATASET).exists() and not (root / "_run.json").exists():
+        raise ConfigError(
+            f"{root}: holds a {DATASET} that no run made, and publishing would replace it; choose another folder with"
+            " --out"
+        )
     root.mkdir(parents=True, exist_ok=True)
     # Keys as the recipe has them: checks and gates are in its order. Equal recipes still give equal bytes.
     text = json.dumps(recipe.model_dump(mode="json", exclude_unset=True), separators=(",", ":"))

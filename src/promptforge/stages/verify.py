@@ -24,9 +24,10 @@ from promptforge import catalog, schema
 from promptforge.errors import DataFault
 from promptforge.files import TEMPORARY, sha256_file
 from promptforge.stages.dataset_faults import verify_dataset
-from promptforge.stages.publish import FOLDER, is_whole
+from promptforge.stages.publish import is_whole
 from promptforge.stages.relations import CHECKS, Check
 from promptforge.stages.render import decode
+from promptforge.stages.run import DATASET
 from promptforge.store import Commit, Head, Store, TableFile, column_digests
 
 MOST = 20  # rows named for one kind of fault; the rest is counted
@@ -167,7 +168,7 @@ class _Look:
             name = path.relative_to(self.store.root)
             if path.name.startswith(TEMPORARY):
                 self._tell(path, "unfinished: a run was cut off here; the next one removes it")
-            elif name.parts[0].startswith((f"{FOLDER}.tmp-", f"{FOLDER}.old-")):
+            elif name.parts[0].startswith((f"{DATASET}.tmp-", f"{DATASET}.old-")):
                 self._tell(name.parts[0], "unfinished: publish was cut off here; the next one removes it")
             elif name.parts[0] in schema.ddl() and name.as_posix() not in named:
                 self._tell(path, "no record names this file; the next run removes it")
@@ -215,12 +216,12 @@ class _Look:
 
     def dataset(self, head: Head, in_force: Iterable[Commit]) -> None:
         """dataset/ against its manifest, and the manifest against the head."""
-        folder = self.store.root / FOLDER
+        folder = self.store.root / DATASET
         digest = next((commit.digest for commit in in_force if commit.stage == "publish"), None)
         if digest is None:
             return
         if not folder.is_dir():
-            self._tell(FOLDER, f"missing, though head {head.number} says that it was published; run again")
+            self._tell(DATASET, f"missing, though head {head.number} says that it was published; run again")
             return
         try:
             for fault in verify_dataset(folder):
