@@ -70,11 +70,12 @@ SELECT i.image_id, p.prompt_id, p.text_clean AS text, p.expected_text,
     max(s.detail) FILTER (s.metric = 'reading') AS reading
 FROM scores s
 JOIN images i ON i.image_id = s.image_id
+JOIN render_plan r ON r.image_id = i.image_id
 JOIN kept p ON p.prompt_id = i.prompt_id
 WHERE s.scorer = 'text'
 GROUP BY ALL
 HAVING max(s.detail) FILTER (s.metric = 'verdict') <> 'read';
-COMMENT ON VIEW ocr_misreads IS 'Pictures whose text was not read as wanted, with the reading.';
+COMMENT ON VIEW ocr_misreads IS 'Pictures of the plan whose text was not read as wanted, with the reading.';
 
 CREATE VIEW teachers AS
 SELECT teacher, any_value(regime) AS regime, count(*) AS n_images, count(error) AS n_errors,

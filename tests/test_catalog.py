@@ -44,6 +44,32 @@ def test_only_what_the_newest_head_names_is_read(tmp_path: Path) -> None:
         assert con.sql("SELECT seconds FROM cost_by_stage").fetchall() == [(3.0,)]
 
 
+def test_a_misread_picture_counts_only_while_the_plan_wants_it(tmp_path: Path) -> None:
+    """Pictures of an earlier teacher stay in the folder with their scores."""
+    prompt = {"row_id": "r", "source": "s", "source_part": "p", "source_row": 0, "stream_order": 0, "licence": "l"}
+    prompt |= {"text": "t", "text_clean": "t", "prompt_id": "0" * 32, "axis": "text_rendering", "repairs": []}
+    drawn = [{"prompt_id": "0" * 32, "take": 0, "seed": 1, "image_id": name * 32, "teacher": name} for name in "ab"]
+    rows = {
+        "prompts": [prompt],
+        "images": [{**row, "regime": "{}", "sha256": "0" * 64} for row in drawn],
+        "render_plan": [{**drawn[1], "bucket": 0}],
+        "scores": [
+            {
+                "image_id": row["image_id"],
+                "scorer": "text",
+                "digest": "0" * 32,
+                "metric": "verdict",
+                "detail": "misread",
+            }
+            for row in drawn
+        ],
+    }
+    tables = {name: pa.Table.from_pylist(found, schema=schema.arrow_schema(name)) for name, found in rows.items()}
+    store = Store(tmp_path)
+    with catalog.connect(store, [store.commit("all", "a", "0" * 64, tables)]) as con:
+        assert con.sql("SELECT image_id FROM ocr_misreads").fetchall() == [("b" * 32,)]
+
+
 def test_a_changed_file_is_refused_by_a_stage_and_pixels_only_where_they_are_read(tmp_path: Path) -> None:
     store, commits = made(tmp_path)
     path = tmp_path / commits[0].files[0].name
