@@ -99,6 +99,7 @@ GATE = "select.gates.g={scorer='text',metric='cer',"
         (["scorers.text={}", GATE.rstrip(",") + "}"], "select.gates.g: a gate needs min, max or one_of"),
         (["scorers.text={}", GATE + "min=2,max=1}"], "select.gates.g: min 2.0 is above max 1.0: nothing could pass"),
         (["scorers.text={}", GATE + "max=1,axes=[]}"], "select.gates.g.axes"),
+        (["scorers.text={}", GATE + "min=nan}"], "select.gates.g.min: is nan; input should be a finite number"),
         (
             ["scorers.text={}", GATE + "max=1,decision='keep_prompt'}"],
             "select: gates g decide keep_prompt, which policy 'distill' rules out",

@@ -63,8 +63,8 @@ class Gate(_Strict):
 
     scorer: str = Field(description="module of scorers/")
     metric: str = Field(description="metric of that scorer")
-    min: float | None = Field(None, description="smallest value that passes")
-    max: float | None = Field(None, description="largest value that passes")
+    min: float | None = Field(None, allow_inf_nan=False, description="smallest value that passes")
+    max: float | None = Field(None, allow_inf_nan=False, description="largest value that passes")
     one_of: tuple[str, ...] | None = Field(None, description="details (words) that pass")
     axes: tuple[Axis, ...] = Field(tuple(Axis), description="axes that it applies to", min_length=1)
     decision: Literal["keep_image", "keep_prompt"] = Field(
