@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ def done(tmp_path_factory: pytest.TempPathFactory, drive: Drive) -> Path:
     root = tmp_path_factory.mktemp("runs") / "tiny"
     drive(root, small())
     return root
+
+
+def test_the_share_of_natural_tests_redoes_no_grammar(done: Path, drive: Drive, tmp_path: Path) -> None:
+    tallies = drive(shutil.copytree(done, tmp_path / "copy"), {**small(), "publish": {"natural_test_share": 0.2}})
+    assert [stage for stage, tally in tallies.items() if tally.done] == ["publish"]  # whose manifest has the recipe
 
 
 def test_a_second_run_does_no_work_and_makes_no_head(done: Path, drive: Drive) -> None:

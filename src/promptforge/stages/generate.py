@@ -80,10 +80,15 @@ def unit(run: Run, shard: Shard) -> Unit:
             "licence": run.source(shard.source).licence,
             "rows": [shard.start, shard.stop, shard.offset, shard.repeat],
             "position": [shard.source, len(run.parts.sources)],
-            "natural_test_share": run.recipe.publish.natural_test_share,
+            "natural_test_share": _natural_share(run, shard),
         }
     )
     return Unit("generate", shard.name, digest, lambda: _make(run, shard, part))
+
+
+def _natural_share(run: Run, shard: Shard) -> float:
+    """Share of the shard's split groups that become test_natural; none of what the grammar wrote is natural."""
+    return 0.0 if run.parts.sources[shard.source].kind == "grammar" else run.recipe.publish.natural_test_share
 
 
 def tombstones(commits: Iterable[Commit], run: Run) -> dict[str, str]:
@@ -100,7 +105,7 @@ def tombstones(commits: Iterable[Commit], run: Run) -> dict[str, str]:
 def _make(run: Run, shard: Shard, part: SourcePart) -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
     source = run.source(shard.source)
     gone = tombstones(run.store.commits("purge"), run)
-    natural = run.parts.sources[shard.source].kind != "grammar"
+    natural_share = _natural_share(run, shard)
     prompts: list[dict[str, Any]] = []
     verdicts: list[dict[str, Any]] = []
     for candidate in source.read(part, shard.start, shard.stop):
@@ -109,7 +114,7 @@ def _make(run: Run, shard: Shard, part: SourcePart) -> tuple[Mapping[str, pa.Tab
         if candidate.text is None:
             verdicts.append(_verdict(row, "source", candidate.fault or "unreadable", candidate.fault_detail))
             continue
-        known = _derive(candidate, run.recipe.publish.natural_test_share if natural else 0.0)
+        known = _derive(candidate, natural_share)
         reason = gone.get(known["prompt_id"]) or gone.get(known["fold_key"])
         if reason:
             verdicts.append(_verdict(row, "tombstone", reason, None))
