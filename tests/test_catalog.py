@@ -44,6 +44,20 @@ def test_only_what_the_newest_head_names_is_read(tmp_path: Path) -> None:
         assert con.sql("SELECT seconds FROM cost_by_stage").fetchall() == [(3.0,)]
 
 
+def test_a_query_that_needs_a_disk_takes_the_run_folder_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    root = tmp_path / "it's a run"
+    root.mkdir()
+    with catalog.connect(Store(root), []) as con:
+        con.execute("SET threads = 1; SET memory_limit = '60MB'")
+        con.execute("CREATE TEMP TABLE big AS SELECT md5(i::VARCHAR) AS a FROM range(3_000_000) r(i)")
+        assert [path.name for path in root.iterdir()] == [".tmp-duckdb"]
+    assert list(root.iterdir()) == list(Path().iterdir()) == []
+
+
 def test_a_misread_picture_counts_only_while_the_plan_wants_it(tmp_path: Path) -> None:
     """Pictures of an earlier teacher stay in the folder with their scores."""
     prompt = {"row_id": "r", "source": "s", "source_part": "p", "source_row": 0, "stream_order": 0, "licence": "l"}

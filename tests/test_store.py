@@ -339,7 +339,8 @@ def test_the_sweep_leaves_what_is_no_ones_business(tmp_path: Path) -> None:
     files.put(tmp_path / "notes.txt", b"mine")
     files.put(tmp_path / "prompts" / "mine.parquet", b"the run folder is also where my prompts are")
     files.put(tmp_path / "cost" / ".tmp-0123", b"half")
-    assert one.sweep() == 1
+    files.put(tmp_path / ".tmp-duckdb" / "duckdb_temp_storage-0.tmp", b"rows that a killed query had no memory for")
+    assert one.sweep() == 2
     assert tree(tmp_path) == sorted(
         [
             f"_commits/{made.key}.json",

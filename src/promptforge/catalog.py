@@ -13,7 +13,7 @@ import duckdb
 
 from promptforge import schema
 from promptforge.errors import ConfigError
-from promptforge.files import put
+from promptforge.files import SPILL, put
 from promptforge.store import Commit, Store, TableFile
 
 
@@ -35,6 +35,8 @@ def connect(
     """
     con = duckdb.connect(":memory:")
     con.execute("SET enable_progress_bar = false")
+    # By default it is .tmp in the folder that the person is in, where no sweep or purge would find it after a kill.
+    con.execute(f"SET temp_directory = '{_quoted(str(store.root / SPILL))}'")
     for table, files in files_by_table(commits).items():
         if (check is None and table != "pixels") or (check is not None and table in check):
             for item in files:

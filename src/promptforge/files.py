@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY = ".tmp-"  # prefix of every unfinished file; a reader never looks at one
+SPILL = f"{TEMPORARY}duckdb"  # folder of what a query has no memory for
 
 
 def sha256_file(path: Path) -> str:

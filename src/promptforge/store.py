@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from promptforge import schema
 from promptforge.errors import LockedError, StoreFault
-from promptforge.files import TEMPORARY, put, put_new, sha256_file
+from promptforge.files import SPILL, TEMPORARY, put, put_new, sha256_file
 from promptforge.records import canonical_json
 
 _RECORD = re.compile(r"\A(?P<shard>[a-z0-9_.]+)-(?P<digest>[0-9a-f]{16})(?:\.r(?P<revision>\d+))?\.json\Z")
@@ -167,6 +167,7 @@ class Store:
         named = {item.name for commit in self.all_commits() for item in commit.files}
         newest = {self.record_path(commit) for commit in self.all_commits()}
         doomed = [path for path in self.root.glob(f"**/{TEMPORARY}*") if path.is_file()]
+        doomed += self.root.glob(f"{SPILL}/*")
         doomed += [path for path in self.root.glob("_commits/*/*.json") if path not in newest]
         doomed += [
             path
