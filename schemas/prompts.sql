@@ -53,10 +53,10 @@ COMMENT ON COLUMN prompts.expected_text IS 'strings to be drawn, in order; empty
 COMMENT ON COLUMN prompts.expected_origin IS 'source: given with the row; quoted, said: parsed from the text';
 COMMENT ON COLUMN prompts.scene IS 'JSON of promptforge.records.Scene: objects, counts, colours, relations';
 COMMENT ON COLUMN prompts.scene_origin IS 'source: the grammar made the text from it; parsed: read from the text';
-COMMENT ON COLUMN prompts.parent_id IS 'prompt_id of the prompt that this one rewrites';
-COMMENT ON COLUMN prompts.pair_id IS 'shared by the members of a minimal pair';
-COMMENT ON COLUMN prompts.noise_group IS 'pair_id, else prompt_id: members start from the same latent';
-COMMENT ON COLUMN prompts.split_group IS 'pair, parent family or the prompt itself: never torn between splits';
+COMMENT ON COLUMN prompts.parent_id IS 'what the rewrites of one prompt share within their source, e.g. the prompt_id of the first';
+COMMENT ON COLUMN prompts.pair_id IS 'shared by the members of a minimal pair within their source';
+COMMENT ON COLUMN prompts.noise_group IS 'hash(source, pair_id), else prompt_id: members start from the same latent';
+COMMENT ON COLUMN prompts.split_group IS 'hash of pair or family within the source, else the prompt_id: never torn between splits';
 COMMENT ON COLUMN prompts.split IS 'split that the reserved words and combinations demand; mixed: fits neither side';
 COMMENT ON COLUMN prompts.source_aesthetic IS 'aesthetic score of the caption''s source picture, as its data set gives it';
 COMMENT ON COLUMN prompts.n_words IS 'words of text_clean, split at white space';

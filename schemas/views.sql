@@ -63,14 +63,18 @@ SELECT axis, category,
 FROM accepted GROUP BY ALL ORDER BY ALL;
 COMMENT ON VIEW coverage IS 'Accepted prompts by axis, category and length in words.';
 
+CREATE VIEW scores_in_force AS
+SELECT s.image_id, s.scorer, s.metric, s.value, s.detail
+FROM scores s SEMI JOIN measured m ON m.image_id = s.image_id AND m.scorer = s.scorer AND m.digest = s.digest;
+COMMENT ON VIEW scores_in_force IS 'The scores that the decisions rest on: of the recipe''s pictures, by its scorers as they are now.';
+
 CREATE VIEW ocr_misreads AS
 SELECT i.image_id, p.prompt_id, p.text_clean AS text, p.expected_text,
     max(s.value) FILTER (s.metric = 'cer') AS cer,
     max(s.detail) FILTER (s.metric = 'verdict') AS verdict,
     max(s.detail) FILTER (s.metric = 'reading') AS reading
-FROM scores s
+FROM scores_in_force s
 JOIN images i ON i.image_id = s.image_id
-JOIN render_plan r ON r.image_id = i.image_id
 JOIN kept p ON p.prompt_id = i.prompt_id
 WHERE s.scorer = 'text'
 GROUP BY ALL

@@ -111,19 +111,23 @@ class Lock:
         self._stop.set()
         if self._thread:
             self._thread.join()
-        if self._read().get("epoch") == self.epoch:
-            self._write(0, held=False)
-        self._file.release()
+        try:
+            if self._read().get("epoch") == self.epoch:
+                self._write(0, held=False)
+        finally:
+            self._file.release()
 
     def _read(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads((self.root / "_lock.json").read_text("utf-8"))
+            found: Any = json.loads((self.root / "_lock.json").read_text("utf-8"))
         except FileNotFoundError:
             return {}
         except ValueError as exc:
             raise LockedError(
                 f"{self.root / '_lock.json'}: not a lock record ({exc}); where no run is at work here, remove it"
             ) from exc
+        if not isinstance(found, dict) or not {"host", "pid", "epoch", "held"} <= set(found):
+            raise LockedError(f"{self.root / '_lock.json'}: not a lock record; where no run is at work here, remove it")
         return found
 
     def _write(self, beat: int, *, held: bool) -> None:

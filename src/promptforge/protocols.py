@@ -12,6 +12,9 @@ A component is one module of its package. The recipe names it by module name; th
     class Params(BaseModel)  extra="forbid", frozen; every value validated before any work
     build(params, ...)       returns the component; loading models happens here, never at import
 
+A scorer's module also exports NEEDS and INPUTS (see Scorer), METRICS (name -> number, word or list) and
+identity(params): what decides its output outside the parameters, without loading a model.
+
 A component never reads or writes the store, never sees another component, and takes no randomness but the seed
 it is given.
 """

@@ -21,7 +21,6 @@ from promptforge.records import digest_of
 from promptforge.stages import dedup, generate
 from promptforge.stages import filter as filter_stage
 from promptforge.stages import render as render_stage
-from promptforge.stages import score as score_stage
 from promptforge.stages import select as select_stage
 from promptforge.teachers import canvas
 
@@ -108,7 +107,6 @@ STAGES = {
     "filter": (1, "cf1788a741d878f7"),
     "dedup": (1, "6a541c2456b3aada"),
     "render": (1, "e056e71d9ac91ea7"),
-    "score": (1, "36f16bb8f9d3605e"),
     "select": (1, "2c1c0d49a7c72142"),
 }
 
@@ -143,7 +141,6 @@ def test_a_stage_makes_the_same_until_its_version_is_raised(tmp_path: Path, driv
             render_stage.VERSION,
             _columns_of(root, "render_plan", "prompt_id, take, seed", "ALL"),
         ),
-        "score": (score_stage.VERSION, _columns_of(root, "scores", "DISTINCT scorer, metric", "ALL")),
         "select": (
             select_stage.VERSION,
             _columns_of(root, "selection", f"{ids}, split, state, reason, keep_image, n_takes, n_passed", "row_id"),

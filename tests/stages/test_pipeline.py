@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from promptforge import catalog, recipe
+from promptforge.errors import ConfigError
 from promptforge.stages.run import Tally
 
 Drive = Callable[..., dict[str, Tally]]
@@ -231,3 +232,37 @@ def test_hostile_prompts_come_out_as_they_went_in_or_as_verdicts(tmp_path: Path,
     assert not [
         path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(root) and path != prompts
     ]
+
+
+def test_a_gate_fits_the_kind_of_its_metric(tmp_path: Path, drive: Drive) -> None:
+    for gate, said in (
+        ("{scorer='technical',metric='blur',one_of=['read']}", "is a number and takes min and max"),
+        ("{scorer='agreement',metric='regions',min=1}", "is a list and takes no gate"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            drive(tmp_path / "r", recipe.override(small(), [f"select.gates.wrong={gate}"]))
+    assert not (tmp_path / "r").exists()
+
+
+def test_pairs_of_two_files_are_not_one_pair(tmp_path: Path, drive: Drive) -> None:
+    sources = []
+    for name, colour in (("one", "red"), ("two", "green")):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(json.dumps({"prompt": f"a {colour} apple on a table", "pair": "1"}) + "\n")
+        columns = {"text": "prompt", "pair_id": "pair"}
+        sources.append({**own(path, "image_quality"), "name": name, "columns": columns})
+    drive(tmp_path / "r", recipe.override(small(sources=sources), ["render.sample=0"]))
+    with catalog.open_run(tmp_path / "r") as con:
+        found = con.sql("SELECT count(DISTINCT noise_group), count(DISTINCT split_group) FROM prompts").fetchall()
+    assert found == [(2, 2)]
+
+
+def test_scores_of_an_earlier_setting_stay_and_are_not_in_force(tmp_path: Path, drive: Drive) -> None:
+    first = drive(tmp_path / "r", small())
+    again = drive(tmp_path / "r", recipe.override(small(), ["scorers.technical.max_blur=0.01"]))
+    n_pictures = first["score"].rows
+    assert (again["render"].done, again["score"].rows) == (0, n_pictures)
+    with catalog.open_run(tmp_path / "r") as con:
+        ask = "SELECT count(*) FROM {} WHERE scorer = 'technical' AND metric = 'entropy'"
+        assert con.sql(ask.format("scores")).fetchall() == [(2 * n_pictures,)]
+        assert con.sql(ask.format("scores_in_force")).fetchall() == [(n_pictures,)]

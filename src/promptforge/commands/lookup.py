@@ -189,7 +189,7 @@ def show(root: Path, text: str, output: Path | None) -> None:
             con, "SELECT text_clean, expected_text FROM prompts WHERE prompt_id = $id LIMIT 1", id=row["prompt_id"]
         )
         scores = _records(
-            con, "SELECT scorer, metric, value, detail FROM scores WHERE image_id = $id ORDER BY ALL", id=image
+            con, "SELECT scorer, metric, value, detail FROM scores_in_force WHERE image_id = $id ORDER BY ALL", id=image
         )
         pixels = con.execute("SELECT encoded FROM pixels WHERE image_id = ?", [image]).fetchone()
     if pixels is not None:

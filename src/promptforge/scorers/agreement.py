@@ -33,7 +33,7 @@ from promptforge.records import Scene, canonical_json, digest_of
 VERSION = 1
 NEEDS: Literal["picture", "scene", "expected_text"] = "scene"
 INPUTS: tuple[Literal["text", "axis", "expected_text", "scene"], ...] = ("scene",)
-METRICS = ("colour_agreement", "count_agreement", "regions")
+METRICS = {"colour_agreement": "number", "count_agreement": "number", "regions": "list"}
 
 #: Width in px, in a picture of 512, that no blended rim has.
 _RIM = 5

@@ -44,18 +44,21 @@ from promptforge.scorers.frame.measures import (
 VERSION = 1
 NEEDS: Literal["picture", "scene", "expected_text"] = "picture"
 INPUTS: tuple[Literal["text", "axis", "expected_text", "scene"], ...] = ()
-METRICS = (
-    "blur",
-    "sharpness",
-    "exposure",
-    "clipped_dark",
-    "clipped_bright",
-    "contrast",
-    "colourfulness",
-    "entropy",
-    "flat",
-    "black",
-    "blurred",
+METRICS = dict.fromkeys(
+    (
+        "blur",
+        "sharpness",
+        "exposure",
+        "clipped_dark",
+        "clipped_bright",
+        "contrast",
+        "colourfulness",
+        "entropy",
+        "flat",
+        "black",
+        "blurred",
+    ),
+    "number",
 )
 
 

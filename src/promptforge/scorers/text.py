@@ -112,7 +112,7 @@ def shows_letters(pixels: Pixels) -> bool:
 
 
 _VALUES: tuple[str, ...] = ("exact", "folded", "cer", "ned", "word_recall", "word_precision")
-METRICS = (*_VALUES, "verdict", "reading")
+METRICS = {**dict.fromkeys(_VALUES, "number"), "verdict": "word", "reading": "list"}
 
 
 def _scores(judgement: Judgement) -> Sequence[Score]:

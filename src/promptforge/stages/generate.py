@@ -7,9 +7,11 @@ text, scene) is derived from the cleaned text.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
@@ -71,6 +73,7 @@ def unit(run: Run, shard: Shard) -> Unit:
     digest = records.digest_of(
         {
             "version": [VERSION, lexicon.digest(), targets.VERSION, texts.VERSION, scenes.VERSION],
+            "libraries": [version("ftfy"), unicodedata.unidata_version],  # they clean and fold
             "source": run.parts.sources[shard.source].identity | {"params": None},
             "name": run.source(shard.source).name,
             "part": part.digest,
@@ -114,7 +117,7 @@ def _make(run: Run, shard: Shard, part: SourcePart) -> tuple[Mapping[str, pa.Tab
         if candidate.text is None:
             verdicts.append(_verdict(row, "source", candidate.fault or "unreadable", candidate.fault_detail))
             continue
-        known = _derive(candidate, natural_share)
+        known = _derive(candidate, source.name, natural_share)
         reason = gone.get(known["prompt_id"]) or gone.get(known["fold_key"])
         if reason:
             verdicts.append(_verdict(row, "tombstone", reason, None))
@@ -148,7 +151,7 @@ def _origin(run: Run, shard: Shard, part: SourcePart, candidate: Candidate) -> d
     }
 
 
-def _derive(candidate: Candidate, natural_share: float) -> dict[str, Any]:
+def _derive(candidate: Candidate, source: str, natural_share: float) -> dict[str, Any]:
     """Everything that follows from the text and from what the source said."""
     assert candidate.text is not None
     cleaned = texts.clean(candidate.text)
@@ -160,7 +163,9 @@ def _derive(candidate: Candidate, natural_share: float) -> dict[str, Any]:
         expected, expected_origin = parsed.strings, parsed.origin
     scene = candidate.scene or scenes.parse(cleaned.text)
     axis = candidate.axis or texts.tell_axis(cleaned.text, expected, scene)
-    group = candidate.pair_id or candidate.parent_id or prompt
+    # Two files may both have a pair "1": a pair or family is one within its source.
+    pair = candidate.pair_id and records.content_id("pair", source, candidate.pair_id)
+    family = candidate.parent_id and records.content_id("family", source, candidate.parent_id)
     return {
         "text": candidate.text,
         "text_clean": cleaned.text,
@@ -178,9 +183,9 @@ def _derive(candidate: Candidate, natural_share: float) -> dict[str, Any]:
         "scene_origin": "source" if candidate.scene else "parsed",
         "parent_id": candidate.parent_id,
         "pair_id": candidate.pair_id,
-        "noise_group": candidate.pair_id or prompt,
-        "split_group": group,
-        "split": _split(expected, scene, group, natural_share),
+        "noise_group": pair or prompt,
+        "split_group": pair or family or prompt,
+        "split": _split(expected, scene, pair or family or prompt, natural_share),
         "source_aesthetic": candidate.source_aesthetic,
         "n_words": texts.n_words(cleaned.text),
         "n_chars": len(cleaned.text),

@@ -116,12 +116,22 @@ def _part(package: str, kind: str, params: Mapping[str, Any], path: str, where: 
 
 
 def _check_metrics(recipe: Recipe, parts: Parts, where: str) -> None:
-    metrics = {part.kind: tuple(part.module.METRICS) for part in parts.scorers}
+    metrics = {part.kind: dict(part.module.METRICS) for part in parts.scorers}
     for name, gate in recipe.select.gates.items():
-        if gate.metric not in metrics[gate.scorer]:
+        known_metrics = metrics[gate.scorer]
+        if gate.metric not in known_metrics:
             raise ConfigError(
                 f"{where}: select.gates.{name}.metric: scorer {gate.scorer!r} has no metric {gate.metric!r}"
-                f"{nearest(gate.metric, metrics[gate.scorer])}"
+                f"{nearest(gate.metric, known_metrics)}"
+            )
+        kind = known_metrics[gate.metric]
+        asked = {"number": gate.min is not None or gate.max is not None, "word": gate.one_of is not None}
+        wrong = [each for each, is_asked in asked.items() if is_asked and each != kind]
+        if wrong:
+            takes = {"number": "min and max", "word": "one_of"}.get(kind, "no gate")
+            raise ConfigError(
+                f"{where}: select.gates.{name}: metric {gate.metric!r} of scorer {gate.scorer!r} is a {kind} and takes"
+                f" {takes}, not a bound for a {wrong[0]}"
             )
 
 

@@ -102,14 +102,12 @@ def make_render(root: Path, rank: int, world: int) -> Tally:
     """The missing pictures of one rank."""
     run = open_run(root)
     text, plan = _planned(run)
-    with catalog.connect(run.store, text) as con:
-        texts = dict(con.sql("SELECT prompt_id, text_clean FROM kept").fetchall())
-    todo = render.missing(run, plan, texts)
-    meter(root).expect("render", sum(map(len, todo.values())))
+    total, todo = render.missing(run, [*text, plan, *run.store.commits("render")], rank, world)
+    meter(root).expect("render", total)
     if not todo:
         return Tally("render", skipped=1)
     teacher = build_teacher(run.parts.teacher)
-    return render.render_rank(run, teacher, todo, rank, world, lambda n: meter(root).add("render", n))
+    return render.render_rank(run, teacher, todo, lambda n: meter(root).add("render", n))
 
 
 def make_score(root: Path, rank: int, world: int) -> Tally:
@@ -117,7 +115,7 @@ def make_score(root: Path, rank: int, world: int) -> Tally:
     run = open_run(root)
     commits = _scored(run)
     todo = score.missing(run, commits)
-    meter(root).expect("score", sum(map(len, todo.values())))
+    meter(root).expect("score", len(todo))
     if not todo:
         return Tally("score", skipped=1)
     scorers = {part.kind: build_scorer(part) for part in run.parts.scorers}

@@ -35,7 +35,7 @@ _REASON = re.compile(r"[a-z][a-z0-9_]*")
 # What depends goes first: scores are found through images, everything through prompts.
 _ORDER = ("publish", "select", "score", "dedup", "filter", "plan", "render", "generate")
 _BY_PROMPT = ("verdicts", "render_plan", "images", "selection", "published")
-_BY_IMAGE = ("pixels", "scores")
+_BY_IMAGE = ("pixels", "scores", "measured")
 _KEPT = ("row_id", "source", "source_part", "source_row", "stream_order", "licence")
 
 

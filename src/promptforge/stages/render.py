@@ -41,7 +41,8 @@ def wanted(recipe: Recipe) -> dict[str, int | None]:
     """Axis -> prompts to render at most; None: all of them."""
     factor = recipe.select.oversample if recipe.select.policy == "images" else 1.0
     quota = recipe.select.quota.model_dump()
-    return {axis: None if quota[axis] == "all" else math.ceil(quota[axis] * factor) for axis in AXES}
+    # 100 * 1.1 is 110.00000000000001 in floating point
+    return {axis: None if quota[axis] == "all" else math.ceil(quota[axis] * factor - 1e-9) for axis in AXES}
 
 
 def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
@@ -107,39 +108,29 @@ def _sampled(prompt: str, share: float) -> bool:
     return int(records.content_id("sample", prompt)[:13], 16) < share * 16**13
 
 
-def known_images(run: Run) -> set[str]:
-    """Ids of every picture (or failed attempt) that this folder holds, whichever recipe made it."""
-    found: set[str] = set()
-    for commit in run.store.commits("render"):
-        item = commit.file("images")
-        if item:
-            found.update(run.store.read(item, ["image_id"])["image_id"].to_pylist())
-    return found
+def missing(run: Run, commits: Sequence[Commit], rank: int, world: int) -> tuple[int, dict[int, list[Row]]]:
+    """How many planned pictures are not there yet, and this rank's share: bucket -> rows with text, by image_id.
 
-
-def missing(run: Run, plan: Commit, texts: Mapping[str, str]) -> dict[int, list[Row]]:
-    """Bucket -> rows of the plan that have no picture yet, sorted by image_id, with their text."""
-    item = plan.file("render_plan")
-    assert item is not None
-    have = known_images(run)
+    `commits` are those of text, dedup, plan and every render. A rank has the buckets that are it modulo `world`.
+    """
+    with catalog.connect(run.store, commits) as con:
+        con.execute("CREATE TEMP VIEW todo AS FROM render_plan ANTI JOIN images USING (image_id)")
+        ((total,),) = con.sql("SELECT count(*) FROM todo").fetchall()
+        rows = con.sql(
+            "SELECT t.*, k.text_clean AS text FROM todo t JOIN kept k USING (prompt_id)"
+            " WHERE t.bucket % $world = $rank ORDER BY t.bucket, t.image_id",
+            params={"world": world, "rank": rank},
+        ).to_arrow_table()
     found: dict[int, list[Row]] = {}
-    for row in run.store.read(item).to_pylist():
-        if row["image_id"] not in have:
-            found.setdefault(row["bucket"], []).append({**row, "text": texts[row["prompt_id"]]})
-    for rows in found.values():
-        rows.sort(key=lambda row: str(row["image_id"]))
-    return dict(sorted(found.items()))
+    for row in rows.to_pylist():
+        found.setdefault(row["bucket"], []).append(row)
+    return total, found
 
 
 def render_rank(
-    run: Run,
-    teacher: Teacher,
-    todo: Mapping[int, Sequence[Row]],
-    rank: int,
-    world: int,
-    progress: Callable[[int], None],
+    run: Run, teacher: Teacher, todo: Mapping[int, Sequence[Row]], progress: Callable[[int], None]
 ) -> Tally:
-    """Make the missing pictures of the buckets that are `rank` modulo `world`."""
+    """Make the pictures of these buckets, in order."""
     regime = canonical_json(teacher.description)
 
     def make(row: Row) -> dict[str, list[Row]]:
@@ -157,8 +148,8 @@ def render_rank(
         return {"images": [image], "pixels": pixels}
 
     total = Tally("render")
-    for bucket in (number for number in sorted(todo) if number % world == rank):
-        total += run.facts("render", f"b{bucket:05d}", todo[bucket], make)
+    for bucket, rows in todo.items():
+        total += run.facts("render", f"b{bucket:05d}", rows, make)
     return total
 
 

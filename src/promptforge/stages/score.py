@@ -6,7 +6,6 @@ the prompt fields that it reads. So a new threshold measures nothing again, and 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow.compute as pc
@@ -19,8 +18,6 @@ from promptforge.stages.parts import Part
 from promptforge.stages.render import decode
 from promptforge.stages.run import Row, Run, Tally
 from promptforge.store import Commit, TableFile
-
-VERSION = 1
 
 _NEEDS = {"picture": "true", "scene": "scene IS NOT NULL", "expected_text": "len(expected_text) > 0"}
 _INPUTS = {
@@ -47,40 +44,32 @@ def _fields(part: Part) -> str:
     return ", ".join([f"'{part.digest}'", *(_INPUTS[name] for name in part.module.INPUTS)])
 
 
-def missing(run: Run, commits: Sequence[Commit]) -> dict[int, list[Row]]:
-    """Bucket -> pictures with something left to measure, sorted by image_id: fields of Picture, scorers to run.
+def missing(run: Run, commits: Sequence[Commit]) -> list[Row]:
+    """Pictures with something left to measure, by image_id: the fields of Picture, and the scorers to run.
 
     `commits` are those of text, dedup, plan, every render and every score.
     """
     with catalog.connect(run.store, commits) as con:
         rows = con.sql(
             f"""
-            WITH todo AS (
-                SELECT * FROM ({wanted_scores(run.parts.scorers)}) w
-                WHERE NOT EXISTS (
-                    SELECT 1 FROM scores s
-                    WHERE s.image_id = w.image_id AND s.scorer = w.scorer AND s.digest = w.digest
-                )
-            )
-            SELECT r.bucket, t.image_id, k.text_clean AS text, k.axis, k.expected_text, k.scene,
+            WITH todo AS (FROM ({wanted_scores(run.parts.scorers)}) ANTI JOIN scores USING (image_id, scorer, digest))
+            SELECT t.image_id, k.text_clean AS text, k.axis, k.expected_text, k.scene,
                 map_from_entries(list({{'key': t.scorer, 'value': t.digest}} ORDER BY t.scorer)) AS digests
             FROM todo t JOIN render_plan r USING (image_id) JOIN kept k ON k.prompt_id = r.prompt_id
-            GROUP BY ALL ORDER BY r.bucket, t.image_id
+            GROUP BY ALL ORDER BY t.image_id
             """
         ).to_arrow_table()
-    found: dict[int, list[Row]] = {}
-    for row in rows.to_pylist(maps_as_pydicts="strict"):
-        found.setdefault(row["bucket"], []).append(row)
+    found: list[Row] = rows.to_pylist(maps_as_pydicts="strict")
     return found
 
 
 class PixelReader:
-    """Encoded pictures by image_id; each committed file is read once and the last few are kept."""
+    """Encoded pictures by image_id. Reads a committed file whole, and keeps the last: ask file by file."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._file_of: dict[str, TableFile] = {}
-        self._open: OrderedDict[str, dict[str, bytes]] = OrderedDict()
+        self._open = ("", dict[str, bytes]())
         for commit in run.store.commits("render"):
             images, pixels = commit.file("images"), commit.file("pixels")
             if images and pixels:
@@ -88,29 +77,43 @@ class PixelReader:
                 for image_id in ids.filter(pc.is_null(ids["error"]))["image_id"].to_pylist():
                     self._file_of[image_id] = pixels
 
-    def __getitem__(self, image_id: str) -> bytes:
-        """Raises StoreFault where no commit holds the picture."""
+    @property
+    def names(self) -> list[str]:
+        """Every file with pictures, sorted."""
+        return sorted({item.name for item in self._file_of.values()})
+
+    def file(self, image_id: str) -> TableFile:
+        """The file that holds a picture. Raises StoreFault where no commit holds it."""
         item = self._file_of.get(image_id)
         if item is None:
             raise StoreFault(f"{self._run.root}: no committed picture {image_id}; run again to render it")
-        if item.name not in self._open:
+        return item
+
+    def __getitem__(self, image_id: str) -> bytes:
+        item = self.file(image_id)
+        if self._open[0] != item.name:
             table = self._run.store.read(item)
-            self._open[item.name] = dict(zip(table["image_id"].to_pylist(), table["encoded"].to_pylist(), strict=True))
-            if len(self._open) > 4:
-                self._open.popitem(last=False)
-        return self._open[item.name][image_id]
+            ids, encoded = table["image_id"].to_pylist(), table["encoded"].to_pylist()
+            self._open = (item.name, dict(zip(ids, encoded, strict=True)))
+        return self._open[1][image_id]
 
 
 def score_rank(
     run: Run,
     scorers: Mapping[str, Scorer],
-    todo: Mapping[int, Sequence[Row]],
+    todo: Sequence[Row],
     rank: int,
     world: int,
     progress: Callable[[int], None],
 ) -> Tally:
-    """Measure the pictures of the buckets that are `rank` modulo `world`."""
+    """Measure the pictures of every `world`th file of the folder, from number `rank` on: one rank reads a file.
+
+    Files are counted over the whole folder, not over `todo`, which shrinks while other ranks work.
+    """
     pixels = PixelReader(run)
+    files: dict[str, list[Row]] = {}
+    for row in todo:
+        files.setdefault(pixels.file(row["image_id"]).name, []).append(row)
 
     def make(row: Row) -> dict[str, list[Row]]:
         picture = Picture(
@@ -136,6 +139,7 @@ def score_rank(
         return {"scores": found}
 
     total = Tally("score")
-    for bucket in (number for number in sorted(todo) if number % world == rank):
-        total += run.facts("score", f"b{bucket:05d}", todo[bucket], make)
+    for name in pixels.names[rank::world]:
+        shard = name.rpartition("/")[2].split("-")[1]  # that of the render whose pictures these are
+        total += run.facts("score", shard, files.get(name, []), make)
     return total

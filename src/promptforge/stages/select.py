@@ -147,8 +147,10 @@ def unit(run: Run, commits: Sequence[Commit]) -> Unit:
     def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
         with catalog.connect(run.store, commits) as con:
             selection = decide(con, run)
+            measured = con.sql("SELECT image_id, scorer, digest FROM in_force ORDER BY ALL").to_arrow_table()
         policy = pa.Table.from_pylist(policy_rows(run.recipe), schema=arrow_schema("policy"))
-        return {"policy": policy, "selection": selection}, {"rows": selection.num_rows}
+        tables = {"policy": policy, "selection": selection, "measured": measured}
+        return tables, {"rows": selection.num_rows}
 
     return Unit("select", "all", digest, make)
 
