@@ -11,13 +11,12 @@ import hashlib
 import io
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -174,12 +173,13 @@ class Pictures:
         self._file = np.full(rows.num_rows, -1, dtype=np.int32)
         self._offset = np.zeros(rows.num_rows, dtype=np.int64)
         self._size = np.zeros(rows.num_rows, dtype=np.int32)
+        places = {image_id: place for place, image_id in enumerate(self._ids.to_pylist())}
         for commit in commits:
             images, pixels = commit.file("images"), commit.file("pixels")
             if images and pixels:
-                known = store.read(images, ["image_id"])["image_id"]
-                if pc.any(pc.is_in(known, value_set=self._ids)).as_py():
-                    self._locate(store.check(pixels))
+                known = store.read(images, ["image_id"])["image_id"].to_pylist()
+                if any(image_id in places for image_id in known):
+                    self._locate(store.check(pixels), places)
         lost = np.flatnonzero(self._file < 0)
         if lost.size:
             raise StoreFault(
@@ -187,13 +187,13 @@ class Pictures:
                 " to render what is missing"
             )
 
-    def _locate(self, path: Path) -> None:
+    def _locate(self, path: Path, places: Mapping[str, int]) -> None:
         table = pq.ParquetFile(path).read(["image_id", "encoded"])
-        places: Sequence[int | None] = pc.index_in(table["image_id"], value_set=self._ids).to_pylist()
         self._paths.append(path)
         at = 0
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            for place, encoded in zip(places, table["encoded"], strict=True):
+            for image_id, encoded in zip(table["image_id"].to_pylist(), table["encoded"], strict=True):
+                place = places.get(image_id)
                 data = encoded.as_buffer()
                 at = content.find(data, at)
                 if at < 0:
