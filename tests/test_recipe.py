@@ -119,6 +119,25 @@ def test_an_impossible_combination_is_refused(settings: list[str], message: str)
     assert message in refused(recipe.override(SMALL, settings))
 
 
+def test_a_misspelt_gate_is_told_with_the_gate_that_was_meant() -> None:
+    gates = ["scorers.technical={}", "select.gates.not_blurred={scorer='technical',metric='blurred',max=0}"]
+    assert refused(recipe.override(SMALL, [*gates, "select.gates.not_blured.max=1"])).splitlines() == [
+        f"small.toml: select.gates.not_blured.{field}: missing; it must be given; did you mean 'not_blurred'?"
+        for field in ("scorer", "metric")
+    ]
+    # neither a far name nor another gate that is not whole is offered
+    for setting in ("select.gates.zzz.max=1", "select.gates.not_blured.max=1"):
+        alone = refused(recipe.override(SMALL, [setting, "select.gates.not_blurd.max=1"]))
+        assert "did you mean" not in alone and "missing; it must be given" in alone
+
+
+@pytest.mark.parametrize("setting", ["select=3", "select.gates=3", "select.gates.g=3"])
+def test_a_table_that_is_a_value_is_told_as_such(setting: str) -> None:
+    assert f"small.toml: {setting.partition('=')[0]}: is 3; input should be a valid" in refused(
+        recipe.override(SMALL, [setting])
+    )
+
+
 def test_policy_images_may_let_a_picture_drop_its_prompt() -> None:
     settings = ["scorers.text={}", GATE + "max=1,decision='keep_prompt'}", "select.policy=images"]
     assert recipe.validate(recipe.override(SMALL, settings), "x").select.gates["g"].decision == "keep_prompt"
@@ -168,9 +187,9 @@ def test_a_setting_that_leads_nowhere_is_refused(setting: str, message: str) -> 
 
 
 def test_an_unknown_recipe_and_a_file_that_is_none_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no recipe 'mni'; did you mean 'mini'.*must end in \.toml"):
+    with pytest.raises(ConfigError, match=r"no recipe 'mni' \(a file .* in \.toml\); did you mean 'mini'\?$"):
         recipe.read("mni")
-    with pytest.raises(ConfigError, match=r"no such recipe file; .*mini.* come with promptforge"):
+    with pytest.raises(ConfigError, match=r"no such recipe file; promptforge comes with .*mini"):
         recipe.read(str(tmp_path / "none.toml"))
     (tmp_path / "bad.toml").write_text("name = \n")
     with pytest.raises(ConfigError, match=r"bad\.toml: not TOML: .*line 1"):

@@ -198,12 +198,12 @@ def read(name: str) -> dict[str, Any]:
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
-            raise ConfigError(f"{name}: no such recipe file; {', '.join(available())} come with promptforge")
+            raise ConfigError(f"{name}: no such recipe file; promptforge comes with {', '.join(available())}")
         text = path.read_bytes()
     elif name in available():
         text = (resources.files("promptforge") / "recipes" / f"{name}.toml").read_bytes()
     else:
-        raise ConfigError(f"no recipe {name!r}{nearest(name, available())}; a file of your own must end in .toml")
+        raise ConfigError(f"no recipe {name!r} (a file of your own must end in .toml){nearest(name, available())}")
     try:
         return tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
@@ -259,11 +259,24 @@ def validate(raw: Mapping[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(_copy(raw))
     except ValidationError as exc:
-        raise ConfigError(explain(exc, Recipe, where)) from exc
+        raise ConfigError(explain(exc, Recipe, where, gates=_whole_gates(raw))) from exc
 
 
-def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: str = "") -> str:
-    """Each fault of a pydantic error in a line: path, value seen, what is allowed, the nearest known name."""
+def _whole_gates(raw: Mapping[str, Any]) -> list[str]:
+    """Names of the gates that say what they read: what a gate without scorer or metric may have been meant for."""
+    select = raw.get("select")
+    gates = select.get("gates") if isinstance(select, Mapping) else None
+    named = gates.items() if isinstance(gates, Mapping) else ()
+    return sorted(name for name, gate in named if isinstance(gate, Mapping) and {"scorer", "metric"} <= gate.keys())
+
+
+def explain(
+    error: ValidationError, model: type[BaseModel], where: str, prefix: str = "", gates: Sequence[str] = ()
+) -> str:
+    """Each fault of a pydantic error in a line: path, value seen, what is allowed, the nearest known name.
+
+    `gates`: names that a gate with a missing field is compared with, since a misspelt name makes a new gate.
+    """
     lines = []
     for item in error.errors(include_url=False):
         path = ".".join([*([prefix] if prefix else []), *(str(part) for part in item["loc"])]) or "recipe"
@@ -271,7 +284,9 @@ def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: 
             known = _fields_at(model, [part for part in item["loc"][:-1] if isinstance(part, str)])
             lines.append(f"{path}: no such field{nearest(str(item['loc'][-1]), known)}")
         elif item["type"] == "missing":
-            lines.append(f"{path}: missing; it must be given")
+            is_gate = item["loc"][:2] == ("select", "gates")
+            close = difflib.get_close_matches(str(item["loc"][-2]), gates, n=1) if is_gate else []
+            lines.append(f"{path}: missing; it must be given{f'; did you mean {close[0]!r}?' if close else ''}")
         elif item["type"] == "value_error":
             lines.append(f"{path}: {item['ctx']['error']!s}")
         else:
