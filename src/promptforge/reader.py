@@ -13,7 +13,7 @@ datasets; never torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,10 +65,27 @@ def open_split(
     `pictures` False gives every accepted prompt, True those whose picture may be used. Raises ConfigError where the
     data set has no such split (or no pictures), StoreFault where a file was changed.
     """
-    from datasets import load_dataset
+    from datasets import Features, IterableDataset, NamedSplit, load_dataset
 
     files = [str(path) for path in _files(dataset_dir, split, pictures=pictures)]
-    return load_dataset("parquet", data_files={split: files}, split=split, streaming=streaming)
+    if not streaming:
+        return load_dataset("parquet", data_files={split: files}, split=split)
+    # Not load_dataset: its stream, left before the end, hangs or aborts half of all processes at their exit
+    # (apache/arrow#45214). Reading row groups one by one starts no threads that outlive the stream.
+    return IterableDataset.from_generator(
+        _stream,
+        features=Features.from_arrow_schema(pq.read_schema(files[0])),
+        gen_kwargs={"files": files},
+        split=NamedSplit(split),
+    )
+
+
+def _stream(files: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows of these files, a row group in memory at a time; datasets deals the files out to nodes and workers."""
+    for path in files:
+        file = pq.ParquetFile(path)
+        for number in range(file.num_row_groups):
+            yield from file.read_row_group(number, use_threads=False).to_pylist()
 
 
 def weights_by_axis(

@@ -60,7 +60,9 @@ _CHOSEN = f"""
 CREATE TEMP TABLE chosen AS
 SELECT s.split, {", ".join(f"p.{name}" for name in PROMPT_COLUMNS if name not in ("text", "n_takes", "n_passed"))},
     p.text_clean AS text, s.n_takes, s.n_passed, s.keep_image, s.image_reason, s.image_id,
-    row_number() OVER same - 1 AS place, count(*) OVER same_all AS n_in_split
+    row_number() OVER same - 1 AS place,
+    (count(*) OVER same_all + $most - 1) // $most AS n_files,
+    (count(*) OVER same_all + n_files - 1) // n_files AS per_file  -- of one length, so that ranks get equal shares
 FROM selection s JOIN prompts p ON p.row_id = s.row_id
 WHERE s.keep_prompt AND p.text_clean IS NOT NULL
     AND p.prompt_id NOT IN (SELECT prompt_id FROM tombstones)
@@ -74,10 +76,10 @@ WITH measured AS (
     SELECT image_id {pivot} FROM scores JOIN in_force USING (image_id, scorer, digest)
     JOIN chosen USING (image_id) GROUP BY image_id
 )
-SELECT c.* EXCLUDE (place, n_in_split), i.take, i.seed, i.width, i.height, i.teacher, i.sha256,
-    CASE WHEN c.keep_image THEN printf('data/%s-%05d-of-%05d.parquet', c.split, c.place // $per_file,
-        (c.n_in_split + $per_file - 1) // $per_file) END AS file,
-    CASE WHEN c.keep_image THEN c.place % $per_file END AS file_row,
+SELECT c.* EXCLUDE (place, n_files, per_file), i.take, i.seed, i.width, i.height, i.teacher, i.sha256,
+    CASE WHEN c.keep_image THEN printf('data/%s-%05d-of-%05d.parquet', c.split, c.place // c.per_file, c.n_files) END
+        AS file,
+    CASE WHEN c.keep_image THEN c.place % c.per_file END AS file_row,
     m.* EXCLUDE (image_id)
 FROM chosen c
 LEFT JOIN images i ON i.image_id = c.image_id
@@ -122,15 +124,12 @@ def gather(run: Run, commits: Sequence[Commit]) -> Content:
     """Read everything that decides the data set, in SQL over the commits in force."""
     with catalog.connect(run.store, [*commits, *run.store.commits("purge")]) as con:
         con.execute(f"CREATE TEMP TABLE in_force AS {wanted_scores(run.parts.scorers)}")
-        con.execute(_CHOSEN)
+        con.execute(_CHOSEN, {"most": run.recipe.publish.rows_per_file})
         metrics = [
             (scorer, metric, metric if scorer in metric else f"{scorer}_{metric}", in_words)
             for scorer, metric, in_words in con.execute(_METRICS).fetchall()
         ]
-        index = con.sql(
-            _INDEX.format(pivot="".join(_column(*metric) for metric in metrics)),
-            params={"per_file": run.recipe.publish.rows_per_file},
-        ).to_arrow_table()
+        index = con.sql(_INDEX.format(pivot="".join(_column(*metric) for metric in metrics))).to_arrow_table()
         con.register("dataset_index", index)
         figures = {name: con.execute(query).fetchall() for name, query in _FIGURES.items()}
     sink = pa.BufferOutputStream()
