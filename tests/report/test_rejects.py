@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptforge.report.rejects import escaped
+from promptforge.report.rejects import escaped, place
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,19 @@ def test_a_text_is_shown_as_written_and_does_nothing(text: str, shown: str) -> N
 
 def test_a_long_text_ends_early_and_says_how_long_it_is() -> None:
     assert escaped("x" * 1_000_000, limit=5) == "xxxxx… (1,000,000 characters)"
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        ("own.txt", "own.txt row 1,000 (line 1,001)"),
+        ("own.jsonl (2)", "own.jsonl (2) row 1,000 (line 1,001)"),
+        ("own.csv", "own.csv row 1,000"),
+        ("grammar", "grammar row 1,000"),
+    ],
+)
+def test_a_row_has_a_line_where_a_line_is_a_row(part: str, shown: str) -> None:
+    assert place(part, 1000) == shown
 
 
 @settings(derandomize=True, max_examples=300)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -19,6 +21,7 @@ REJECTS = "rejects.md"  #: name in the run folder
 EXAMPLES = 5
 MAX_CHARS = 240  # of one example; the rest is one query away
 
+_LINE_FILE = re.compile(r"\.(txt|jsonl)( \(\d+\))?\Z", re.IGNORECASE)  # a second file of one name is "x.txt (2)"
 _MARKUP = re.compile(r"[\\`*_{}\[\]#|~:@]|(?<=www)\.", re.IGNORECASE)
 
 _REASONS = """
@@ -29,8 +32,10 @@ FROM rejects GROUP BY ALL ORDER BY axis, n DESC, stage, check_name, reason
 # The first in the stream, so that the report of the same rows is the same report.
 _EXAMPLES = """
 SELECT coalesce(r.axis, '(axis unknown)') AS axis, r.stage, coalesce(r.check_name, r.fate) AS check_name, r.reason,
-    r.row_id, r.source_part, r.source_row, r.text, r.value, r.threshold, r.detail
+    r.row_id, r.source_part, r.source_row, r.text, r.value, r.threshold, r.detail,
+    w.source_part AS kept_part, w.source_row AS kept_row, w.text AS kept_text
 FROM rejects r JOIN prompts p USING (row_id)
+LEFT JOIN prompts w ON r.check_name = 'exact_duplicate' AND w.row_id = r.detail
 QUALIFY row_number() OVER (
     PARTITION BY r.axis, r.stage, coalesce(r.check_name, r.fate), r.reason ORDER BY p.stream_order, r.row_id
 ) <= $n
@@ -54,6 +59,8 @@ def write_rejects(root: Path, con: duckdb.DuckDBPyConnection) -> Path:
         "Every input row has one fate. The same by SQL:"
         ' `promptforge query "select * from rejects"`; one row: `promptforge why ID`.',
         "",
+        "Rows of a source count from 0, lines of a file from 1.",
+        "",
     ]
     lines += _table(("fate", "rows"), [(fate, f"{n:,}") for fate, n in con.sql(_TOTALS).fetchall()])
     groups = con.sql(_REASONS).fetchall()
@@ -65,26 +72,37 @@ def write_rejects(root: Path, con: duckdb.DuckDBPyConnection) -> Path:
             ("axis", "stage", "check", "reason", "rows"), [(a, s, c, r, f"{n:,}") for a, s, c, r, n in groups]
         )
     examples: dict[tuple[str, ...], list[str]] = {}
-    for *group, row_id, part, row, text, value, threshold, detail in con.execute(_EXAMPLES, {"n": EXAMPLES}).fetchall():
-        examples.setdefault(tuple(group), []).append(_example(row_id, (part, row), text, (value, threshold, detail)))
+    for row in con.sql(_EXAMPLES, params={"n": EXAMPLES}).to_arrow_table().to_pylist():
+        group = (row["axis"], row["stage"], row["check_name"], row["reason"])
+        examples.setdefault(group, []).append(_example(row))
     for axis, stage, check, reason, n in groups:
-        lines += [f"## {axis}: {check}, {reason} ({n:,})", "", *examples[axis, stage, check, reason], ""]
+        because = check if check == reason else f"{check}, {reason}"
+        lines += [f"## {axis}: {because} ({n:,})", "", *examples[axis, stage, check, reason], ""]
     path = root / REJECTS
     put(path, ("\n".join(lines).rstrip("\n") + "\n").encode("utf-8"))
     return path
 
 
-def _example(
-    row_id: str, place: tuple[str, int], text: str | None, measure: tuple[float | None, float | None, str | None]
-) -> str:
-    value, threshold, detail = measure
-    said = [f"`{row_id[:12]}`", escaped(text) if text is not None else "(no text could be read)"]
-    said.append(f"from {escaped(place[0])} row {place[1]:,}")
-    if value is not None:
-        said.append(f"measured {value:g}" + (f" against {threshold:g}" if threshold is not None else ""))
-    if detail:
-        said.append(escaped(detail))
+def _example(row: Mapping[str, Any]) -> str:
+    said = [f"`{row['row_id'][:12]}`", _text(row["text"]), f"from {place(row['source_part'], row['source_row'])}"]
+    if row["value"] is not None:
+        against = "" if row["threshold"] is None else f" against {row['threshold']:g}"
+        said.append(f"measured {row['value']:g}{against}")
+    if row["kept_part"] is not None:
+        said.append(f"kept: {_text(row['kept_text'])}, {place(row['kept_part'], row['kept_row'])}")
+    elif row["detail"]:
+        said.append(escaped(row["detail"]))
     return "- " + " — ".join(said)
+
+
+def _text(text: str | None) -> str:
+    return "(no text could be read)" if text is None else escaped(text)
+
+
+def place(part: str, row: int) -> str:
+    """A row by its number, and by its line where a row of such a file is a line."""
+    line = f" (line {row + 1:,})" if _LINE_FILE.search(part) else ""
+    return f"{escaped(part)} row {row:,}{line}"
 
 
 def _table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
