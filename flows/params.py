@@ -84,6 +84,8 @@ class CurateParams(BaseModel):
             if self.columns:
                 source["columns"] = dict(self.columns)
             raw["sources"] = [source]
+            if self.recipe in recipes.available():  # its title is that of its own prompts
+                raw.setdefault("publish", {})["pretty_name"] = "promptforge, own prompts"
         elif self.axis or self.columns:
             raise ConfigError("axis and columns describe files of prompts: give --source too, or leave them out")
         chosen = [

@@ -79,6 +79,19 @@ def test_files_take_the_place_of_the_recipes_sources() -> None:
     }
 
 
+def test_own_prompts_have_a_title_of_their_own_unless_one_is_given(tmp_path: Path) -> None:
+    def title(**values: Any) -> str:
+        return recipe.validate(CurateParams(**values).raw(), "test").publish.pretty_name
+
+    assert title() == "promptforge mini"
+    assert title(sources=["a.txt"]) == "promptforge, own prompts"
+    assert title(sources=["a.txt"], settings=["publish.pretty_name=Lakes"]) == "Lakes"
+    written = tmp_path / "own.toml"
+    text = (Path(recipe.__file__).parent / "recipes" / "mini.toml").read_text("utf-8")
+    written.write_text(text.replace("promptforge mini", "Harbours"), "utf-8")
+    assert title(recipe=str(written), sources=["a.txt"]) == "Harbours"
+
+
 def test_an_axis_without_files_is_refused() -> None:
     with pytest.raises(ConfigError, match="--source"):
         CurateParams(axis="image_quality").raw()
