@@ -185,7 +185,7 @@ def watch(root: Path, title: str, console: Console, work: Callable[[], Result]) 
         _show(progress, title, console, ended)
     except KeyboardInterrupt:
         progress.stopping.set()
-        console.print("stopping; what is done is kept ...", highlight=False)
+        console.print("stopping; finished batches are kept ...", highlight=False)
         _wait_or_leave(ended)
         raise Interrupted from None
     if "fault" in outcome:

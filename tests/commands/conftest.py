@@ -25,6 +25,7 @@ QUALITY = [
     "A quiet lake at dawn, soft light -- photograph!",  # the first again, but for case and punctuation
 ]
 SEMANTICS = ["a red apple on a blue table", "three green cups beside a lamp", "a dog to the left of a white cat"]
+AGAIN = "three green cups beside a lamp"  # to the letter: both rows have one prompt_id
 WORDS = ['a shop sign that says "Open Late"', 'a mug with the words "Good Day" on it', "a poster without a word on it"]
 HOSTILE = [
     "<script>alert(1)</script> a lake, *bold* [here](http://www.example.org)",
@@ -109,7 +110,7 @@ def _make(folder: Path, given: tuple[str, ...]) -> None:
         rows = csv.writer(sink)
         rows.writerow(["prompt", "kind"])
         rows.writerows([text, "image_quality"] for text in (*QUALITY, *HOSTILE))
-        rows.writerows([text, "semantic_understanding"] for text in SEMANTICS)
+        rows.writerows([text, "semantic_understanding"] for text in (*SEMANTICS, AGAIN))
         rows.writerows([text, "text_rendering"] for text in WORDS)
     tracer = shutil.which("strace")
     prefix = [tracer, *TRACE, str(folder / "tracing.txt")] if tracer else []

@@ -17,11 +17,12 @@ def test_the_closing_table_counts_what_was_made(made: Any) -> None:
     rows = {line.split()[0]: line.split()[1:] for line in made.said("stdout").splitlines() if line[:1].isalpha()}
     # candidates, kept, rendered, accepted, published: 9 rows, of them a duplicate and one with control characters.
     assert rows["image_quality"][:5] == ["9", "7", "7", "7", "7"]
-    assert rows["semantic_understanding"][:5] == ["3"] * 5
+    assert rows["semantic_understanding"][:5] == ["4", "3", "3", "3", "3"]  # one text twice
     assert rows["text_rendering"][:5] == ["3", "2", "2", "2", "2"]  # the poster has no text to draw
-    assert rows["all"][:5] == ["15", "12", "12", "12", "12"]
+    assert rows["all"][:5] == ["16", "12", "12", "12", "12"]
     for part in ("seconds: ", "runs/own/dataset", "runs/own/rejects.md", "promptforge query"):
         assert part in made.said("stdout")
+    assert "fewer than wanted" not in made.said("stdout")  # nobody asked for 400 of three own prompts
 
 
 def test_nothing_but_the_runs_own_words_is_on_the_screen(made: Any) -> None:
@@ -63,7 +64,8 @@ def test_ctrl_c_says_that_it_is_safe_and_leaves_no_server(start: Start, tmp_path
             break
     said, _ = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "It is safe to run the same command again" in said
+    assert "finished batches are kept (at most 64 pictures a worker are done again)" in said
+    assert "run the same command to go on" in said
     assert not (tmp_path / "runs" / "mini" / "dataset").exists()
 
 
@@ -96,3 +98,6 @@ def test_the_report_of_rejects_counts_and_shows_them_without_letting_them_act(ma
     assert "| text_rendering | filter | expected_text |" in report
     assert "\x1b" not in report
     assert "<script>" not in report
+    assert "kept: a quiet lake at dawn, soft light, photograph, own.csv row 0" in report
+    assert "exact_duplicate, exact_duplicate" not in report
+    assert report.count("Rows of a source count from 0") == 1

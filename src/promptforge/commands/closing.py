@@ -50,7 +50,8 @@ def tell(console: Console, root: Path, recipe: Recipe, result: Mapping[str, Any]
         rows = figures(con)
         found = con.execute(
             "SELECT (SELECT count(*) FROM render_plan), (SELECT count(*) FROM (SELECT DISTINCT image_id, scorer"
-            " FROM scores JOIN render_plan USING (image_id)))"
+            " FROM scores JOIN render_plan USING (image_id))),"
+            " (SELECT count(*) FROM render_plan JOIN images USING (image_id) WHERE error IS NOT NULL)"
         ).fetchone()
     assert found is not None
     if not any(tally.done for tally in stages):
@@ -62,12 +63,12 @@ def tell(console: Console, root: Path, recipe: Recipe, result: Mapping[str, Any]
     console.print(_figures_table(rows))
     worked = [f"{tally.stage} {tally.seconds:.1f}" for tally in stages if tally.done]
     console.print(f"seconds: {', '.join(worked) or 'no stage had work'}; in all {total_s:.1f}", style="dim")
-    for said in _remarks(rows, recipe):
-        console.print(said)
     at = "" if root.parent == Path("runs") else f" --run {shlex.quote(str(root))}"
+    for said in [*_remarks(rows, recipe), *_picture_remarks(rows, recipe, found[0], found[2], at)]:
+        console.print(said)
     console.print(f"dataset:  {root / 'dataset'}")
     console.print(f"rejects:  {root / 'rejects.md'}")
-    console.print(f'next:     promptforge query "select axis, count(*) from accepted group by all"{at}')
+    console.print(f'next:     {terminal.program()} query "select axis, count(*) n from accepted group by all"{at}')
 
 
 def _figures_table(rows: list[dict[str, Any]]) -> Any:
@@ -91,7 +92,26 @@ def _remarks(rows: list[dict[str, Any]], recipe: Recipe) -> list[str]:
     said = []
     if spare:
         counted = ", ".join(f"{row['axis']} {row['not_needed']:,}" for row in spare)
-        said.append(f"passed but not needed: {counted}; take them with --set select.quota.{spare[0]['axis']}=all")
-    if short:
+        settings = " ".join(f"--set select.quota.{row['axis']}=all" for row in spare)
+        said.append(f"passed but not needed: {counted}; take them with {settings}")
+    # A quota is a limit to a person's own prompts: nobody asked for as many.
+    if short and any(source.kind != "files" for source in recipe.sources):
         said.append(f"fewer than wanted: {', '.join(short)}; more candidates would fill them")
+    return said
+
+
+def _picture_remarks(rows: list[dict[str, Any]], recipe: Recipe, n_planned: int, n_failed: int, at: str) -> list[str]:
+    """Pictures that a person may miss; `n_failed` counts those of the plan in force alone."""
+    said = []
+    if n_planned == 0 and 0 < recipe.render.sample < 1 and any(row["kept"] for row in rows):
+        said.append(
+            f"no picture was made: render.sample = {recipe.render.sample:g} chose no prompt; a larger share will"
+        )
+    if n_failed:
+        sql = (
+            "select error, count(*) n from images semi join render_plan using (image_id)"
+            " where error is not null group by 1"
+        )
+        counted = "1 picture" if n_failed == 1 else f"{n_failed:,} pictures"
+        said.append(f'{counted} could not be made; ask: {terminal.program()} query "{sql}"{at}')
     return said

@@ -45,17 +45,32 @@ def plan_line(recipe: Recipe, root: Any) -> str:
     def counted(n: int, noun: str) -> str:
         return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
-    wanted = recipe.select.quota.model_dump().values()
-    goal = "every prompt" if "all" in wanted else f"{sum(wanted):,} prompts"
     takes = "" if recipe.render.takes == 1 else f", {recipe.render.takes} takes"
     pictures = "prompts only" if recipe.render.sample == 0 else f"teacher {recipe.regime.teacher}{takes}"
     if 0 < recipe.render.sample < 1:
         pictures += f" for {recipe.render.sample:.0%} of them"
+    if recipe.render.sample > 0:
+        pictures += f", {counted(len(recipe.scorers), 'scorer')}"
     return (
-        f"{recipe.name}: {goal} wanted from {counted(len(recipe.sources), 'source')},"
-        f" {counted(len(recipe.filters), 'check')}, {pictures},"
-        f" {counted(len(recipe.scorers), 'scorer')}, policy {recipe.select.policy}; into {root}"
+        f"{recipe.name}: {_goal(recipe)} from {counted(len(recipe.sources), 'source')},"
+        f" {counted(len(recipe.filters), 'check')}, {pictures}, policy {recipe.select.policy}; into {root}"
     )
+
+
+def _goal(recipe: Recipe) -> str:
+    """How many prompts. Of files nothing is known yet, nor which axes they have: there the quota is only a limit."""
+    quota = recipe.select.quota.model_dump()
+    limits = {axis: most for axis, most in quota.items() if most != "all"}
+    if all(source.kind == "grammar" for source in recipe.sources):
+        candidates = sum(source.params["n"] for source in recipe.sources)
+        axes = {source.params["axis"] for source in recipe.sources}
+        goal = f"{sum(limits[axis] for axis in axes):,} prompts" if axes <= set(limits) else "every prompt"
+        return f"{goal} wanted out of {candidates:,} candidates"
+    if not limits:
+        return "every prompt"
+    if len(limits) == len(quota) and len(set(limits.values())) == 1:
+        return f"at most {min(limits.values()):,} prompts of each axis"
+    return f"every prompt (at most {', '.join(f'{most:,} of {axis}' for axis, most in limits.items())})"
 
 
 def run(params: CurateParams) -> int:
@@ -70,7 +85,8 @@ def run(params: CurateParams) -> int:
     try:
         result = watch(root, recipe.name, console, lambda: curate_here(params, root, debug=terminal.DEBUG.get()))
     except Interrupted:
-        console.print("stopped. It is safe to run the same command again: it goes on where this one ended.")
+        lost = f"at most {recipe.run.increment} pictures a worker are done again"
+        console.print(f"stopped; finished batches are kept ({lost}); run the same command to go on", soft_wrap=True)
         return 130
     closing.tell(console, root, recipe, result, time.monotonic() - begun)
     return 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import sys
 from contextvars import ContextVar
 from pathlib import Path
@@ -34,6 +37,19 @@ def _console(*, err: bool) -> Console:
     return Console(file=stream, highlight=False, markup=False, width=None if stream.isatty() else _UNBOUNDED)
 
 
+def program() -> str:
+    """What a person types to call this program from the folder they are in, quoted for a shell."""
+    if shutil.which("promptforge"):
+        return "promptforge"
+    started = Path(sys.argv[0])
+    if started.name != "promptforge":  # python -m: the script lies beside the interpreter
+        started = Path(sys.executable).with_name("promptforge")
+        if not started.is_file():
+            return f"{shlex.quote(sys.executable)} -m promptforge.cli"
+    whole = str(started.absolute())  # not resolved: a venv's own path is the one that a person knows
+    return shlex.quote(min(os.path.relpath(whole), whole, key=len))
+
+
 def safe(text: str) -> Text:
     """A text of unknown origin for the screen: no control character, no markup."""
     return Text(show(text))
@@ -62,6 +78,6 @@ def find_run(chosen: Path | None, base: Path = Path("runs"), *, finished: bool =
     if not marks:
         raise ConfigError(
             f"no {'finished ' if finished else ''}run under {base}/ in this folder;"
-            " make one with: promptforge run mini, or name one with --run"
+            f" make one with: {program()} run mini, or name one with --run"
         )
     return max(marks, key=lambda path: (path.stat().st_mtime_ns, path.parent.name)).parent
