@@ -17,7 +17,8 @@ def test_status_tells_the_head_and_that_nobody_is_at_work(here: Path, ask: Ask) 
     code, out, _ = ask("status")
     assert code == 0
     assert "at work: nobody" in out
-    assert re.search(r"head: +\d+ of run 1, published", out)
+    assert re.search(r"head: +\d+ \(made by run 1\), published", out)
+    assert "wanted:  12 pictures; rendered 12, scored 12" in out
     assert re.search(r"render +\d+ +\d+ +12\b", out)
 
 
@@ -29,18 +30,55 @@ def test_status_tells_a_killed_run(copy: Path, ask: Ask) -> None:
     assert "was killed" in ask("status", "--run", copy)[1]
 
 
+def test_status_counts_pictures_before_anything_is_finished(copy: Path, ask: Ask) -> None:
+    for path in [*(copy / "heads").iterdir(), *(copy / "_commits" / "score").iterdir()]:
+        path.unlink()
+    out = ask("status", "--run", copy)[1]
+    assert "head:    none yet" in out
+    assert "wanted:  12 pictures; rendered 12, scored 0" in out
+
+
 def first(ask: Ask, sql: str) -> str:
     return ask("query", sql, "--format", "csv")[1].splitlines()[1]
 
 
 def test_why_tells_of_a_dropped_row(here: Path, ask: Ask) -> None:
-    row = first(ask, "select row_id from rejects where check_name = 'exact_duplicate'")
+    row = first(ask, "select row_id from rejects where check_name = 'exact_duplicate' and axis = 'image_quality'")
     winner = first(ask, "select row_id from prompts order by stream_order limit 1")
     code, out, _ = ask("why", row[:12])
     assert code == 0
     assert "A quiet lake at dawn, soft light -- photograph!" in out
-    assert f"dedup/exact_duplicate: drop, exact_duplicate ({winner})" in out
+    said = f"dedup/exact_duplicate: drop, duplicate of {winner} (own.csv, row 0: a quiet lake at dawn, soft light,"
+    assert f"{said} photograph), which is accepted" in out
+    assert "fate       dropped: dedup, exact_duplicate\n" in out
+    assert "None" not in out
     assert "check      characters: passes" in out
+
+
+def test_why_gives_the_decision_to_the_kept_row_alone(here: Path, ask: Ask) -> None:
+    twice = "where text = 'three green cups beside a lamp'"
+    dropped = first(ask, f"select row_id from rejects {twice}")
+    kept = first(ask, f"select row_id from accepted {twice}")
+    assert first(ask, f"select count(distinct prompt_id) from prompts {twice}") == "1"
+    assert "selection" not in ask("why", dropped)[1]
+    assert "selection  accepted" in ask("why", kept)[1]
+    both = ask("why", first(ask, f"select prompt_id from accepted {twice}"))[1]
+    assert both.count("row_id  ") == 2
+    assert both.index(f"row_id     {kept}") < both.index("selection") < both.index(f"row_id     {dropped}")
+
+
+def test_why_takes_a_picture_for_its_prompt(here: Path, ask: Ask) -> None:
+    image, prompt = first(ask, "select image_id, prompt_id from accepted where axis = 'image_quality'").split(",")
+    code, out, _ = ask("why", image[:16])
+    assert code == 0
+    assert f"prompt_id  {prompt}" in out
+
+
+def test_show_tells_the_fate_of_what_was_not_rendered(here: Path, ask: Ask) -> None:
+    prompt = first(ask, "select prompt_id from rejects where check_name = 'characters'")
+    code, _, err = ask("show", prompt)
+    assert code == 2
+    assert f"{prompt} was not rendered; it is dropped: filter, characters, control_character" in err
 
 
 def test_why_tells_of_gates_with_their_values(here: Path, ask: Ask) -> None:
@@ -53,9 +91,10 @@ def test_why_tells_of_gates_with_their_values(here: Path, ask: Ask) -> None:
 
 
 def test_an_id_that_nothing_has_is_told(here: Path, ask: Ask) -> None:
-    code, _, err = ask("why", "00000000000000000000000000000000")
-    assert code == 2
-    assert "no row_id or prompt_id begins with" in err
+    for command in ("why", "show"):
+        code, _, err = ask(command, "00000000000000000000000000000000")
+        assert code == 2
+        assert "no row_id, prompt_id or image_id begins with" in err
 
 
 def test_show_writes_the_picture_and_tells_what_was_read(here: Path, ask: Ask, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """why and show: everything that is known of one row, and one picture.
 
-A row may be named by row_id or prompt_id, a picture by image_id or prompt_id; the first digits are enough where only
-one begins so.
+Either is named by row_id, prompt_id or image_id; the first digits are enough where they begin the ids of one prompt.
 """
 
 from __future__ import annotations
@@ -39,6 +38,23 @@ WHERE r.prompt_id = $id ORDER BY r.take, g.gate
 """
 
 
+_NAMED = """
+SELECT 'row_id' AS kind, row_id AS id, coalesce(prompt_id, row_id) AS owner FROM prompts WHERE starts_with(row_id, $id)
+UNION SELECT 'prompt_id', prompt_id, prompt_id FROM prompts WHERE starts_with(prompt_id, $id)
+UNION SELECT 'prompt_id', prompt_id, prompt_id FROM images WHERE starts_with(prompt_id, $id)
+UNION SELECT 'image_id', image_id, prompt_id FROM images WHERE starts_with(image_id, $id)
+ORDER BY id LIMIT 1000
+"""
+
+# The take that was selected, else the first.
+_TAKE = """
+SELECT i.image_id, i.prompt_id, i.take, i.error, i.teacher FROM images i
+LEFT JOIN selection s ON s.prompt_id = i.prompt_id
+WHERE starts_with(i.image_id, $id) OR i.prompt_id = $id
+ORDER BY coalesce(i.image_id = s.image_id, false) DESC, i.take, i.image_id LIMIT 1
+"""
+
+
 def _prefix(text: str) -> str:
     folded = text.strip().lower()
     if not _ID.match(folded):
@@ -51,13 +67,21 @@ def _records(con: duckdb.DuckDBPyConnection, sql: str, **values: Any) -> list[di
     return rows
 
 
-def _only(found: list[Any], prefix: str, what: str) -> Any:
+def _named(con: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, dict[str, list[str]]]:
+    """The one prompt_id (row_id where no text could be read) that is meant, and the ids that begin so, by kind."""
+    found = _records(con, _NAMED, id=prefix)
     if not found:
-        raise ConfigError(f"no {what} begins with {prefix}; ids are in the tables: promptforge schema prompts")
-    if len(found) > 1:
-        named = ", ".join(sorted(map(str, found))[:5])
-        raise ConfigError(f"{len(found)} ids begin with {prefix}: {named}{', ...' if len(found) > 5 else ''}")
-    return found[0]
+        raise ConfigError(
+            f"no row_id, prompt_id or image_id begins with {prefix}; ids are in the tables:"
+            f" {terminal.program()} schema prompts"
+        )
+    if len({row["owner"] for row in found}) > 1:
+        ids = sorted({row["id"] for row in found})
+        raise ConfigError(f"{len(ids)} ids begin with {prefix}: {', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''}")
+    kinds: dict[str, list[str]] = {}
+    for row in found:
+        kinds.setdefault(row["kind"], []).append(row["id"])
+    return found[0]["owner"], kinds
 
 
 def why(root: Path, text: str) -> None:
@@ -65,26 +89,33 @@ def why(root: Path, text: str) -> None:
     run = open_run(root)
     prefix = _prefix(text)
     with catalog.open_run(root) as con:
+        owner, kinds = _named(con, prefix)
+        by_row = list(kinds) == ["row_id"]  # else every row of the prompt
         rows = _records(
             con,
-            "SELECT * FROM prompts WHERE starts_with(row_id, $id) OR starts_with(prompt_id, $id)"
+            f"SELECT * FROM prompts WHERE {'list_contains($id, row_id)' if by_row else 'prompt_id = $id'}"
             " ORDER BY stream_order, row_id LIMIT 1000",
-            id=prefix,
+            id=kinds["row_id"] if by_row else owner,
         )
-        if len({row["prompt_id"] or row["row_id"] for row in rows}) != 1:
-            _only([row["row_id"] for row in rows], prefix, "row_id or prompt_id")
+        if not rows:
+            raise ConfigError(
+                f"{prefix}: a picture of prompt {owner}, which this run does not have; show can tell more"
+            )
+        # The row that stands for the prompt: a dropped one has no decision, even where its text is the same.
+        chosen = {
+            row["row_id"] for row in _records(con, "SELECT row_id FROM selection WHERE prompt_id = $id", id=owner)
+        }
+        standing = next((row for row in rows if row["row_id"] in chosen), None)
         for row in rows:
             _tell_row(con, row)
-        prompt = rows[0]["prompt_id"]
-        if prompt is not None:
-            _tell_selection(con, run, prompt)
-            _tell_checks(con, run, rows[0])
+            if row is standing:
+                _tell_selection(con, run, owner)
+        if rows[0]["prompt_id"] is not None:
+            _tell_checks(con, run, standing or rows[0])
 
 
 def _tell_row(con: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> None:
     console = terminal.out()
-    fate = _records(con, "SELECT fate, stage, check_name, reason FROM fates WHERE row_id = $id", id=row["row_id"])[0]
-    because = ", ".join(str(fate[name]) for name in ("stage", "check_name", "reason") if fate[name])
     console.print(f"row_id     {row['row_id']}")
     console.print(f"prompt_id  {row['prompt_id'] or '(none: no text could be read)'}")
     console.print("text       " + ("(none)" if row["text_clean"] is None else terminal.safe(row["text_clean"]).plain))
@@ -92,8 +123,11 @@ def _tell_row(con: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> None:
         console.print(f"repaired   {', '.join(row['repairs'])}; written as: {terminal.safe(row['text']).plain}")
     place = terminal.safe(f"{row['source']}, {row['source_part']}, row {row['source_row']:,}").plain
     console.print(f"from       {place}")
-    console.print(f"axis       {row['axis']} ({row['axis_origin']}), category {row['category']}, split {row['split']}")
-    console.print(f"fate       {fate['fate']}" + ("" if fate["fate"] == "accepted" else f": {because}"))
+    axis = "unknown" if row["axis"] is None else row["axis"]
+    axis += "" if row["axis_origin"] is None else f" ({row['axis_origin']})"
+    known = [f"{name} {terminal.safe(row[name]).plain}" for name in ("category", "split") if row[name] is not None]
+    console.print(f"axis       {', '.join([axis, *known])}")
+    console.print(f"fate       {_fate(con, row['row_id'])}")
     verdicts = _records(
         con,
         "SELECT stage, check_name, verdict, reason, value, threshold, detail FROM verdicts WHERE row_id = $id",
@@ -102,9 +136,31 @@ def _tell_row(con: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> None:
     for verdict in verdicts:
         measured = "" if verdict["value"] is None else f", measured {verdict['value']:g}"
         against = "" if verdict["threshold"] is None else f" against {verdict['threshold']:g}"
+        said = f"{verdict['stage']}/{verdict['check_name']}: {verdict['verdict']}"
+        if verdict["check_name"] == "exact_duplicate" and verdict["detail"]:
+            console.print(f"verdict    {said}, {_duplicate(con, verdict['detail'])}")
+            continue
+        said += f", {verdict['reason']}"
         detail = terminal.safe(f" ({verdict['detail']})").plain if verdict["detail"] else ""
-        said = f"{verdict['stage']}/{verdict['check_name']}: {verdict['verdict']}, {verdict['reason']}"
         console.print(f"verdict    {said}{measured}{against}{detail}")
+
+
+def _fate(con: duckdb.DuckDBPyConnection, row_id: str) -> str:
+    """What became of a row, and why."""
+    fate = _records(con, "SELECT fate, stage, check_name, reason FROM fates WHERE row_id = $id", id=row_id)[0]
+    because = dict.fromkeys(fate[name] for name in ("stage", "check_name", "reason") if fate[name])
+    told = fate["fate"] in {"accepted", "undecided"}
+    return str(fate["fate"]) if told else f"{fate['fate']}: {', '.join(because)}"
+
+
+def _duplicate(con: duckdb.DuckDBPyConnection, winner: str) -> str:
+    """The row that was kept in place of an equal one."""
+    sql = "SELECT source_part, source_row, text FROM prompts WHERE row_id = $id"
+    for row in _records(con, sql, id=winner):
+        text = "no text is kept" if row["text"] is None else terminal.safe(row["text"]).plain
+        place = terminal.safe(row["source_part"]).plain
+        return f"duplicate of {winner} ({place}, row {row['source_row']:,}: {text}), which is {_fate(con, winner)}"
+    return f"duplicate of {winner}"
 
 
 def _tell_selection(con: duckdb.DuckDBPyConnection, run: Run, prompt: str) -> None:
@@ -172,19 +228,15 @@ def show(root: Path, text: str, output: Path | None) -> None:
     prefix = _prefix(text)
     console = terminal.out()
     with catalog.open_run(root) as con:
-        found = _records(
-            con,
-            "SELECT image_id, prompt_id, take, error, teacher FROM images WHERE starts_with(image_id, $id)",
-            id=prefix,
-        ) or _records(
-            con,
-            "SELECT i.image_id, i.prompt_id, i.take, i.error, i.teacher FROM images i"
-            " LEFT JOIN selection s ON s.prompt_id = i.prompt_id WHERE starts_with(i.prompt_id, $id)"
-            " QUALIFY row_number() OVER (PARTITION BY i.prompt_id ORDER BY i.image_id = s.image_id DESC, i.take) = 1",
-            id=prefix,
-        )
-        image = _only([row["image_id"] for row in found], prefix, "image_id or rendered prompt_id")
+        owner, kinds = _named(con, prefix)
+        images = kinds.get("image_id", [])
+        if len(images) > 1:
+            raise ConfigError(f"{len(images)} takes of one prompt begin with {prefix}: {', '.join(images[:5])}")
+        found = _records(con, _TAKE, id=images[0] if images else owner)
+        if not found:
+            raise ConfigError(_no_picture(con, owner))
         row = found[0]
+        image = row["image_id"]
         prompts = _records(
             con, "SELECT text_clean, expected_text FROM prompts WHERE prompt_id = $id LIMIT 1", id=row["prompt_id"]
         )
@@ -209,6 +261,17 @@ def show(root: Path, text: str, output: Path | None) -> None:
             value = "" if score["value"] is None else f"{score['value']:.4g}"
             made.add_row(score["scorer"], score["metric"], value, terminal.safe(score["detail"] or ""))
         console.print(made)
+
+
+def _no_picture(con: duckdb.DuckDBPyConnection, owner: str) -> str:
+    """Why a prompt, or a row without text, has no picture."""
+    rows = _records(
+        con,
+        "SELECT row_id FROM fates WHERE prompt_id = $id OR row_id = $id"
+        " ORDER BY fate = 'dropped', source_part, source_row LIMIT 1",
+        id=owner,
+    )
+    return f"{owner} was not rendered; it is {_fate(con, rows[0]['row_id'])}"
 
 
 def _write(encoded: bytes, image: str, output: Path | None) -> Path:

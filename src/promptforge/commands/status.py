@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from promptforge import catalog
 from promptforge.commands import terminal
 from promptforge.lock import boot_id, is_gone
 from promptforge.stages.run import STAGES
@@ -24,9 +25,11 @@ def show_status(root: Path) -> None:
         console.print("head:    none yet; nothing has been finished here")
     else:
         published = "published" if "publish" in head.commits else f"through {_furthest(head.commits)}"
-        console.print(f"head:    {head.number} of run {head.epoch}, {published}")
-    made = terminal.table("stage", "commits", "in force", "rows", numeric=("commits", "in force", "rows"))
+        console.print(f"head:    {head.number} (made by run {head.epoch}), {published}")
     commits = store.all_commits()
+    if (pictures := _pictures(store, commits)) is not None:
+        console.print(f"wanted:  {pictures}")
+    made = terminal.table("stage", "commits", "in force", "rows", numeric=("commits", "in force", "rows"))
     on_disk = Counter(commit.stage for commit in commits)
     in_force = Counter({stage: len(keys) for stage, keys in head.commits.items()} if head else {})
     rows: Counter[str] = Counter()
@@ -37,6 +40,27 @@ def show_status(root: Path) -> None:
         if on_disk[stage] or stage in STAGES:
             made.add_row(stage, f"{on_disk[stage]:,}", f"{in_force[stage]:,}", f"{rows[stage]:,}")
     console.print(made)
+    console.print(
+        "commits: pieces of work done; in force: those that the head names; rows: of all commits", style="dim"
+    )
+
+
+def _pictures(store: Store, commits: list[Commit]) -> str | None:
+    """How many pictures of the newest plan exist and are measured; None before the first plan."""
+    plans = [commit for commit in commits if commit.stage == "plan"]
+    if not plans:
+        return None
+    plan = max(plans, key=lambda commit: (store.record_path(commit).stat().st_mtime_ns, commit.key))
+    facts = [commit for commit in commits if commit.stage in {"render", "score"}]
+    with catalog.connect(store, [plan, *facts], check=()) as con:
+        ((wanted, rendered, failed, scored),) = con.sql(
+            "SELECT count(*), count(*) FILTER (made), count(*) FILTER (NOT made), count(*) FILTER (image_id IN"
+            " (SELECT image_id FROM scores)) FROM render_plan LEFT JOIN"
+            " (SELECT image_id, error IS NULL AS made FROM images) USING (image_id)"
+        ).fetchall()
+    lost = f", {failed:,} could not be made" if failed else ""
+    noun = "picture" if wanted == 1 else "pictures"
+    return f"{wanted:,} {noun}; rendered {rendered:,}, scored {scored:,}{lost}"
 
 
 def _rows(commit: Commit) -> int:
