@@ -289,16 +289,20 @@ def unusable(folder):
         "iconv -f UTF-16": write(folder / "utf16.txt", "a cat".encode("utf-16")),
         "iconv -f UTF-32": write(folder / "utf32.txt", "a cat".encode("utf-32")),
         "iconv -f UTF-16LE": write(folder / "bare16.txt", "a cat on a mat".encode("utf-16-le")),
-        "not JSON": write(folder / "a.json", '{"text": "a cat"}\n{"text": "a dog"}\n'),
+        "expected a JSON list of strings or objects": write(
+            folder / "a.json", '{"text": "a cat"}\n{"text": "a dog"}\n'
+        ),
         "nested too deep": write(folder / "deep.json", "[" * 100_000),
-        "a JSON dict": write(folder / "dict.json", '{"text": "a cat"}'),
+        "is one JSON object": write(folder / "dict.json", '{"text": "a cat"}'),
         "is JSON; expected a string or an object a line": write(folder / "a.jsonl", "a cat\na dog\n"),
         "'title'": write(folder / "a.csv", "title,id\na cat,1\n"),
         "twice": write(folder / "twice.csv", "text,text\na,b\n"),
         "no header": write(folder / "empty.csv", ""),
         "no row": write(folder / "empty.txt", ""),
-        "not a whole Parquet file": write(folder / "cut.parquet", parquet.read_bytes()[:-20]),
-        "no row in 1 files": write(folder / "empty.jsonl", ""),
+        "not a Parquet file (no magic bytes at its end)": write(folder / "cut.parquet", parquet.read_bytes()[:-20]),
+        "(no magic bytes at its end), or cut off after 0 bytes": write(folder / "empty.parquet", ""),
+        "a Parquet file of 12 bytes that cannot be read": write(folder / "hollow.parquet", b"PAR1\0\0\0\0PAR1"),
+        "no row in 1 file; expected at least one prompt": write(folder / "empty.jsonl", ""),
     }
 
 

@@ -133,7 +133,8 @@ def _json_row(line: bytes | int) -> Row:
 def json_reason(exc: Exception) -> str:
     """Why a text is not JSON, without a word of the text."""
     if isinstance(exc, json.JSONDecodeError):
-        return f"{exc.msg} at character {exc.pos}"
+        line = f" (line {exc.lineno} column {exc.colno})" if exc.lineno > 1 else ""
+        return f"{exc.msg.removesuffix(' at')} at character {exc.pos}{line}"
     return "nested too deep" if isinstance(exc, RecursionError) else "a number too long"
 
 

@@ -14,7 +14,10 @@ from promptforge.errors import SourceFault
 from promptforge.sources.readers.lines import json_reason
 from promptforge.sources.readers.rows import Fault, Reader, Row, check_encoding
 
+_JSON_NAMES: dict[type, str] = {dict: "object", str: "string", bool: "true or false", type(None): "null"}
 _BATCH = 8192  # rows decoded at a time, so that a row group of a million rows is never in memory whole
+_MAGIC = b"PAR1"
+_MAGIC_ENCRYPTED = b"PARE"
 
 
 class _JsonList:
@@ -30,12 +33,13 @@ class _JsonList:
             values = json.loads(text)
         except (ValueError, RecursionError) as exc:
             raise SourceFault(
-                f"{path}: not JSON: {json_reason(exc)}; expected a list of strings or of objects; if it holds a JSON"
-                " value a line name it .jsonl"
+                f'{path}: expected a JSON list of strings or objects, ["...", "..."], but it is not JSON:'
+                f" {json_reason(exc)}; if it holds a JSON value a line name it .jsonl"
             ) from exc
         if not isinstance(values, list):
             raise SourceFault(
-                f'{path}: a JSON {type(values).__name__}; expected a list of strings or of objects: ["...", "..."]'
+                f'{path}: expected a JSON list of strings or objects, ["...", "..."], but it is one JSON'
+                f" {_JSON_NAMES.get(type(values), 'number')}; put the prompts into a list"
             )
         self._values = values
         self.n_rows = len(values)
@@ -69,12 +73,20 @@ class _Parquet:
         self.n_rows = sum(self._groups)
 
     def _open(self) -> pq.ParquetFile:
+        with self._path.open("rb") as stream:
+            n_bytes = stream.seek(0, 2)
+            stream.seek(max(n_bytes - len(_MAGIC), 0))
+            if stream.read() not in (_MAGIC, _MAGIC_ENCRYPTED):
+                raise SourceFault(
+                    f"{self._path}: not a Parquet file (no magic bytes at its end), or cut off after {n_bytes} bytes;"
+                    " fetch or write it again"
+                )
         try:
             return pq.ParquetFile(self._path, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as exc:
             raise SourceFault(
-                f"{self._path}: not a whole Parquet file ({self._path.stat().st_size} bytes): {_first_line(exc)};"
-                " fetch or write it again"
+                f"{self._path}: a Parquet file of {n_bytes} bytes that cannot be read: {_first_line(exc)}; fetch or"
+                " write it again"
             ) from exc
 
     def rows(self, start: int, stop: int, columns: Sequence[str]) -> Iterator[Row]:
