@@ -111,6 +111,18 @@ def test_tagging_the_axis_anew_renders_nothing_again(tmp_path: Path, drive: Driv
     assert second["generate"].done == 1
 
 
+def test_reading_other_columns_of_a_file_generates_it_anew(tmp_path: Path, drive: Drive) -> None:
+    prompts = tmp_path / "own.jsonl"
+    prompts.write_text(json.dumps({"prompt": "a red apple on a table", "category": "fruit"}) + "\n")
+    found = []
+    for columns in ({}, {"category": ""}, {"category": ""}):
+        raw = small(sources=[{**own(prompts, "image_quality"), "columns": columns}])
+        done = drive(tmp_path / "r", recipe.override(raw, ["render.sample=0"]))["generate"].done
+        with catalog.open_run(tmp_path / "r") as con:
+            found.append((done, con.sql("SELECT category FROM prompts").fetchall()))
+    assert found == [(1, [("fruit",)]), (1, [(None,)]), (0, [(None,)])]
+
+
 def test_members_of_a_pair_start_from_the_same_noise(tmp_path: Path, drive: Drive) -> None:
     prompts = tmp_path / "pairs.jsonl"
     rows = [

@@ -1,5 +1,7 @@
 """Prompts from files: .txt (a line a prompt), .json, .jsonl, .csv, .tsv, .parquet; UTF-8.
 
+A column that has the name of a promptforge field is read as that field, unless `columns` says otherwise.
+
 `parts()` opens, counts and hashes every file before any work, so what cannot be read at all stops the run by name. A
 single bad row becomes a Candidate with a fault. Before a file's rows are used its SHA-256 is compared with the part's.
 Not covered: compressed files, sub-folders, other encodings.
@@ -14,9 +16,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from promptforge.errors import SourceFault
 from promptforge.protocols import Source, SourcePart
@@ -26,7 +28,7 @@ from promptforge.sources.readers.rows import Fault, Reader, text_fault
 from promptforge.sources.readers.whole import open_json, open_parquet
 from promptforge.texts import clean, show
 
-VERSION = 1
+VERSION = 2
 
 FORMATS = {
     ".txt": open_txt,
@@ -53,9 +55,18 @@ class Params(BaseModel):
     axis: Axis | None = Field(None, description="axis of rows whose axis column says none; null: told from the text")
     licence: str = Field("unstated", min_length=1, description="licence of the prompts, as the card will state it")
     columns: dict[MappedField, str] = Field(
-        default_factory=dict, description="promptforge field -> column of the files, e.g. {text = 'prompt'}"
+        default_factory=dict,
+        description="promptforge field -> column of the files, e.g. {text = 'prompt'}; a field that is left out is read"
+        " from the column of its own name, if there is one; '': not read at all",
     )
     limit: int | None = Field(None, ge=1, description="rows to read of all files together, from the first; null: all")
+
+    @field_validator("columns")
+    @classmethod
+    def _a_prompt_has_a_column(cls, columns: dict[MappedField, str]) -> dict[MappedField, str]:
+        if columns.get("text") == "":
+            raise ValueError("text is '', but a prompt must come from a column; name one, or leave text out")
+        return columns
 
 
 def build(params: Params, seed: int) -> Source:
@@ -68,6 +79,7 @@ class _Opened:
     path: Path
     reader: Reader
     fields: Mapping[str, str]  # promptforge field -> column
+    mapped: frozenset[str]  # those of them that the recipe asks for; the others have a column of their own name
 
 
 class Files:
@@ -94,11 +106,12 @@ class Files:
                     reader = FORMATS[path.suffix.lower()](path)
                 except OSError as exc:
                     raise SourceFault(f"{path}: cannot be read: {exc.strerror}; check its permissions") from exc
-                opened[label] = _Opened(path, reader, _fields(path, reader, self._params.columns))
+                opened[label] = _Opened(path, reader, *_fields(path, reader, self._params.columns))
                 parts.append(SourcePart(label, digest, int(min(reader.n_rows, left))))
                 left -= parts[-1].n_rows
             if not any(part.n_rows for part in parts):
-                raise SourceFault(f"{', '.join(self._params.paths)}: no row in {len(parts)} files; expected some")
+                counted = f"{len(parts)} file" if len(parts) == 1 else f"{len(parts)} files"
+                raise SourceFault(f"{', '.join(self._params.paths)}: no row in {counted}; expected at least one prompt")
             self._opened, self._parts = opened, tuple(parts)
         return self._parts
 
@@ -147,6 +160,8 @@ class Files:
             if field == "text":
                 continue
             value = _FIELDS.get(field, _string)(row.get(column), escapes)
+            if isinstance(value, Fault) and field == "source_aesthetic" and field not in opened.mapped:
+                continue  # nobody said that this column is a score, and a row can do without one
             if isinstance(value, Fault):
                 axis = None if value.code == "bad_axis" else self._params.axis
                 return _row(number, None, axis, Fault(value.code, f"column {column!r}: {value.detail}"))
@@ -181,9 +196,15 @@ def _text(row: Any, fields: Mapping[str, str], escapes: bool) -> tuple[Fault | N
     return (fault, None) if fault else (None, value)
 
 
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def _string(value: Any, escapes: bool) -> str | Fault | None:
-    if value is None or value == "" or isinstance(value, Fault):
-        return value or None
+    if _absent(value):
+        return None
+    if isinstance(value, Fault):
+        return value
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
     return text_fault(text, escapes=escapes) or text
 
@@ -213,8 +234,10 @@ def _strings(value: Any, escapes: bool) -> tuple[str, ...] | Fault | None:
             value = json.loads(value)
         except (ValueError, RecursionError):
             value = [value]  # a string that begins with a bracket
-    if value is None or value == "" or isinstance(value, Fault):
-        return value or None
+    if _absent(value):
+        return None
+    if isinstance(value, Fault):
+        return value
     items = value if isinstance(value, list) else [value]
     for item in items:
         if isinstance(item, Fault):
@@ -263,15 +286,31 @@ def _label(path: Path, taken: Mapping[str, Any]) -> str:
     return label
 
 
-def _fields(path: Path, reader: Reader, mapped: Mapping[MappedField, str]) -> Mapping[str, str]:
-    """Field -> column, with the text column guessed where it is not mapped; {} where rows are plain strings."""
+def _fields(path: Path, reader: Reader, columns: Mapping[MappedField, str]) -> tuple[Mapping[str, str], frozenset[str]]:
+    """Field -> column, and the fields that are mapped; {} where rows are plain strings.
+
+    The text column is guessed where it is not mapped. A column that is mapped to one field is not read as another.
+    """
+    mapped: dict[str, str] = {str(field): column for field, column in columns.items() if column}
     if reader.columns is None:
-        return {}
+        if mapped and reader.n_rows:
+            asked = ", ".join(f"{field} = {column!r}" for field, column in sorted(mapped.items()))
+            raise SourceFault(
+                f"{path}: its rows are plain strings without columns, but the source's columns ask for {asked}; leave"
+                " columns out, or make the file a source of its own"
+            )
+        return {}, frozenset()
     seen = f"{path}: has the columns {', '.join(map(repr, reader.columns))}"
-    fields: dict[str, str] = {str(field): column for field, column in mapped.items()}
-    for field, column in fields.items():
+    for field, column in mapped.items():
         if column not in reader.columns:
             raise SourceFault(f"{seen}; columns.{field} of the source asks for {column!r}")
+    # The columns of JSON lines are those of the first 1,000, and a field may come later.
+    is_open = path.suffix.lower() == ".jsonl"
+    fields = dict(mapped)
+    for field in get_args(MappedField):
+        is_there = is_open or field in reader.columns
+        if is_there and field != "text" and field not in columns and field not in mapped.values():
+            fields[field] = field
     if "text" not in fields:
         lower = {column.lower(): column for column in reversed(reader.columns)}
         found = next((lower[name] for name in TEXT_COLUMNS if name in lower), None)
@@ -281,4 +320,4 @@ def _fields(path: Path, reader: Reader, mapped: Mapping[MappedField, str]) -> Ma
                 f" columns = {{text = {reader.columns[0]!r}}}"
             )
         fields["text"] = found
-    return fields
+    return fields, frozenset(mapped)
