@@ -19,13 +19,13 @@ from promptforge.view import Interrupted, watch
 
 
 def parse_columns(text: str | None) -> dict[str, str]:
-    """'text=prompt,axis=kind' as a map of promptforge's field to the files' column."""
+    """'text=prompt,axis=kind' as a map of promptforge's field to the files' column; 'axis=' reads none for it."""
     found: dict[str, str] = {}
     for piece in (text or "").split(","):
         field, separator, column = piece.partition("=")
         if not piece.strip():
             continue
-        if not separator or not field.strip() or not column.strip():
+        if not separator or not field.strip():
             raise ConfigError(f"--columns {text!r}: expected field=column,..., for example text=prompt,axis=kind")
         found[field.strip()] = column.strip()
     return found
