@@ -44,7 +44,9 @@ def run(
         Parameter("--source", help="file or folder of prompts in place of the recipe's sources; may be repeated"),
     ] = None,
     axis: Annotated[AxisName | None, Parameter(help="axis of the prompts of --source")] = None,
-    columns: Annotated[str | None, Parameter(help="columns of --source, e.g. text=prompt,axis=kind; axis= reads no column for it")] = None,
+    columns: Annotated[
+        str | None, Parameter(help="columns of --source, e.g. text=prompt,axis=kind; axis= reads no column for it")
+    ] = None,
     out: Annotated[str | None, Parameter(help="run folder; runs/<name of the recipe> by default")] = None,
     settings: Settings = None,
 ) -> int:
