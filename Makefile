@@ -9,6 +9,7 @@
 RECIPE := mini
 SOURCES :=
 AXIS :=
+FIELDS :=
 OUT :=
 SET :=
 SQL :=
@@ -22,6 +23,11 @@ export RECIPE
 
 # Where this is set, as in many containers, each process compiles Prefect anew: 2.5 s, and the suite starts dozens.
 unexport PYTHONDONTWRITEBYTECODE
+
+# FIELDS, since COLUMNS is the terminal's width. A misspelt variable would be ignored, and the wrong run made.
+KNOWN := RECIPE SOURCES AXIS FIELDS OUT SET SQL FILE FORMAT RUN ARGS PYTEST_ARGS UPGRADE PYTHON UV CI
+STRAY := $(filter-out $(KNOWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
+$(if $(strip $(STRAY)),$(error $(strip $(STRAY)): no such setting; there are $(KNOWN)))
 
 BIN := .venv/bin
 CORE := .venv/.core-installed
@@ -39,10 +45,11 @@ setup: $(CORE) ## Make .venv with what a run needs; done once, and again only wh
 
 setup-dev: $(DEV) ## Make .venv with what the tests and checks need as well
 
-shards: $(CORE) ## Prompts in, shards out [RECIPE=mini SOURCES="a.txt b.parquet" AXIS=text_rendering OUT=folder SET="k=v k=v"]
+shards: $(CORE) ## Prompts in, shards out [RECIPE=mini SOURCES="a.txt b.parquet" AXIS=text_rendering FIELDS="text=prompt" OUT=folder SET="k=v"]
 	@if [ -f "$$SOURCES" ]; then set -- "$$SOURCES"; else eval "set -- $$SOURCES"; fi; \
 	for path; do set -- "$$@" --source "$$path"; shift; done; \
 	if [ -n "$$AXIS" ]; then set -- "$$@" --axis "$$AXIS"; fi; \
+	if [ -n "$$FIELDS" ]; then set -- "$$@" --columns "$$FIELDS"; fi; \
 	if [ -n "$$OUT" ]; then set -- "$$@" --out "$$OUT"; fi; \
 	ready=$$#; seen=0; set -f; eval "set -- \"\$$@\" $$SET"; \
 	for word; do \

@@ -107,3 +107,16 @@ def test_an_old_python_is_refused_with_what_to_do(make: Make, tmp_path: Path) ->
     assert done.returncode == 2
     assert "needs Python 3.11 or newer; seen: Python 3.9.1" in done.stderr
     assert "make setup PYTHON=" in done.stderr
+
+
+def test_shards_passes_what_the_columns_are(make: Make) -> None:
+    given = words_of(make("shards", "SOURCES=a.csv", "FIELDS=text=prompt,expected_text=words"))
+    assert given == ["run", "mini", "--source", "a.csv", "--columns", "text=prompt,expected_text=words"]
+
+
+@pytest.mark.parametrize("stray", ["SOURCE=captions.txt", "COLUMNS=text=prompt"])
+def test_a_misspelt_setting_is_refused_and_nothing_runs(make: Make, stray: str) -> None:
+    done = make("shards", stray)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert f"{stray.partition('=')[0]}: no such setting; there are RECIPE SOURCES AXIS FIELDS" in done.stderr
