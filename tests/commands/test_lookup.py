@@ -131,9 +131,20 @@ def test_verify_passes_and_then_names_the_file_that_was_changed(copy: Path, ask:
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)
-    code, out, _ = ask("verify", "--run", copy)
+    code, out, err = ask("verify", "--run", copy)
     assert code == 1
     assert f"prompts/{victim.name}" in out
+    assert "to mend a table" in err
+    assert "rebuilt" not in err
+
+
+def test_verify_says_how_a_damaged_data_set_is_mended(copy: Path, ask: Ask) -> None:
+    with (copy / "dataset" / "index.parquet").open("ab") as stream:
+        stream.write(b"x")
+    code, _, err = ask("verify", "--run", copy)
+    assert code == 1
+    assert "2 faults\n" in err  # its sum, and it is no Parquet file any more
+    assert "remove it and run the recipe again" in err
 
 
 def test_purge_leaves_the_reason_and_not_the_text(copy: Path, ask: Ask) -> None:

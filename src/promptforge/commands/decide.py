@@ -88,7 +88,16 @@ def show_faults(root: Path) -> int:
     for fault in faults:
         console.print(terminal.safe(f"{fault.file}: {fault.fault}").plain)
     if faults:
-        terminal.err().print(f"{root}: {len(faults)} faults")
+        err = terminal.err()
+        err.print(f"{root}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
+        published = [str(fault.file).partition("/")[0] == "dataset" for fault in faults]
+        if any(published):
+            err.print(f"to mend {root / 'dataset'}: remove it and run the recipe again; it is rebuilt from the tables")
+        if not all(published):
+            err.print(
+                "to mend a table: restore the file from a copy, or remove the record under _commits that names it and"
+                " run the recipe again; that work is redone"
+            )
         return 1
     console.print(f"{root}: every committed file is what its record says")
     return 0
