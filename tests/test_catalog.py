@@ -58,7 +58,7 @@ def test_a_query_that_needs_a_disk_takes_the_run_folder_and_leaves_nothing(
     assert list(root.iterdir()) == list(Path().iterdir()) == []
 
 
-def test_a_misread_picture_counts_only_while_the_plan_wants_it(tmp_path: Path) -> None:
+def test_a_misread_picture_counts_only_while_its_score_is_in_force(tmp_path: Path) -> None:
     """Pictures of an earlier teacher stay in the folder with their scores."""
     prompt = {"row_id": "r", "source": "s", "source_part": "p", "source_row": 0, "stream_order": 0, "licence": "l"}
     prompt |= {"text": "t", "text_clean": "t", "prompt_id": "0" * 32, "axis": "text_rendering", "repairs": []}
@@ -66,7 +66,7 @@ def test_a_misread_picture_counts_only_while_the_plan_wants_it(tmp_path: Path) -
     rows = {
         "prompts": [prompt],
         "images": [{**row, "regime": "{}", "sha256": "0" * 64} for row in drawn],
-        "render_plan": [{**drawn[1], "bucket": 0}],
+        "measured": [{"image_id": drawn[1]["image_id"], "scorer": "text", "digest": "0" * 32}],
         "scores": [
             {
                 "image_id": row["image_id"],
