@@ -134,8 +134,10 @@ def test_verify_passes_and_then_names_the_file_that_was_changed(copy: Path, ask:
     code, out, err = ask("verify", "--run", copy)
     assert code == 1
     assert f"prompts/{victim.name}" in out
-    assert "to mend a table" in err
-    assert "rebuilt" not in err
+    (record,) = (path for path in (copy / "_commits").rglob("*.json") if victim.name in path.read_text("utf-8"))
+    assert err.splitlines()[0].endswith(": 1 fault")
+    assert err.splitlines()[1].endswith(f"its work is redone; record: {record}")
+    assert len(err.splitlines()) == 2
 
 
 def test_verify_says_how_a_damaged_data_set_is_mended(copy: Path, ask: Ask) -> None:
@@ -144,7 +146,19 @@ def test_verify_says_how_a_damaged_data_set_is_mended(copy: Path, ask: Ask) -> N
     code, _, err = ask("verify", "--run", copy)
     assert code == 1
     assert "2 faults\n" in err  # its sum, and it is no Parquet file any more
-    assert "remove it and run the recipe again" in err
+    assert f"remove {copy / 'dataset'} and run the recipe again: it is rebuilt" in err
+    assert "record" not in err
+
+
+def test_verify_advises_nobody_to_remove_the_record_of_a_purge(copy: Path, ask: Ask) -> None:
+    lake = first(ask, "select prompt_id from prompts where text = 'a harbour at night, long exposure'")
+    assert ask("purge", lake, "--reason", "takedown")[0] == 0
+    (stones,) = (copy / "tombstones").glob("*.parquet")
+    stones.unlink()
+    code, _, err = ask("verify", "--run", copy)
+    assert code == 1
+    assert f"restore from a copy, since no run makes it again: {stones}" in err
+    assert "remove" not in err
 
 
 def test_purge_leaves_the_reason_and_not_the_text(copy: Path, ask: Ask) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,10 +14,13 @@ from promptforge.commands import terminal
 from promptforge.errors import ConfigError
 from promptforge.report.rejects import REJECTS, write_rejects
 from promptforge.stages import parts, select
-from promptforge.stages.run import Run
-from promptforge.store import Store
+from promptforge.stages.run import DATASET, Run
+from promptforge.store import Commit, Store
 
 _DECIDING = ("select", "publish")
+# Stages whose records no run makes again. Without that of a purge, its text would come back.
+_NOT_REDONE = ("cost", "purge")
+_NAMED = 5  # paths in one line of remedy
 
 _DIFFERENCE = """
 SELECT coalesce(b.axis, a.axis) AS axis,
@@ -90,17 +93,49 @@ def show_faults(root: Path) -> int:
     if faults:
         err = terminal.err()
         err.print(f"{root}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
-        published = [str(fault.file).partition("/")[0] == "dataset" for fault in faults]
-        if any(published):
-            err.print(f"to mend {root / 'dataset'}: remove it and run the recipe again; it is rebuilt from the tables")
-        if not all(published):
-            err.print(
-                "to mend a table: restore the file from a copy, or remove the record under _commits that names it and"
-                " run the recipe again; that work is redone"
-            )
+        for line in _remedies(root, sorted({fault.file for fault in faults})):
+            err.print(terminal.safe(line).plain)
         return 1
     console.print(f"{root}: every committed file is what its record says")
     return 0
+
+
+def _remedies(root: Path, bad: Sequence[str]) -> list[str]:
+    """How files at fault are mended, a line for each kind; none for what the next run mends by itself."""
+    records: dict[str, list[str]] = {}  # file -> the records that name it: equal output of two digests is one file
+    for path in sorted((root / "_commits").glob("*/*.json")):
+        try:
+            named = [item.name for item in Commit.from_json(path.read_text("utf-8")).files]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            named = []
+        for name in (*named, path.relative_to(root).as_posix()):
+            records.setdefault(name, []).append(str(path))
+    redone: set[str] = set()
+    lost: set[str] = set()
+    for name in bad:
+        for record in records.get(name, ()):
+            if Path(record).parent.name in _NOT_REDONE:
+                lost.add(str(root / name))
+            else:
+                redone.add(record)
+    lines = []
+    if any(name.partition("/")[0] == DATASET for name in bad):
+        lines.append(
+            f"data set: remove {root / DATASET} and run the recipe again: it is rebuilt from the committed tables"
+        )
+    if redone:
+        lines.append(
+            "tables: restore the file from a copy, or remove its record and run the recipe again: its work is redone;"
+            f" {'record' if len(redone) == 1 else 'records'}: {_some(redone)}"
+        )
+    if lost:
+        lines.append(f"restore from a copy, since no run makes it again: {_some(lost)}")
+    return lines
+
+
+def _some(names: Iterable[str]) -> str:
+    first, rest = sorted(names)[:_NAMED], sorted(names)[_NAMED:]
+    return " ".join(first) + (f" and {len(rest)} more" if rest else "")
 
 
 def purge_texts(root: Path, ids: Sequence[str], reason: str) -> None:
