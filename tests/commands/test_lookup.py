@@ -173,6 +173,27 @@ def test_purge_leaves_the_reason_and_not_the_text(copy: Path, ask: Ask) -> None:
         assert path.is_dir() or not re.search(rb"red apple|without a word", path.read_bytes()), path
 
 
+def test_purge_names_the_whole_id_of_a_beginning_and_removes_nothing(copy: Path, ask: Ask) -> None:
+    for column in ("prompt_id", "row_id"):
+        whole = first(ask, f"select {column} from prompts where text = 'a red apple on a blue table'")
+        code, _, err = ask("purge", whole[:16], "--reason", "takedown")
+        assert code == 2
+        assert f"purge takes whole ids; {whole[:16]} begins {column} {whole}: give that" in err
+    code, _, err = ask("purge", "nothing", "--reason", "takedown")
+    assert code == 2
+    assert "no prompt_id or row_id 'nothing'" in err
+    assert not (copy / "tombstones").exists()
+
+
+def test_purge_tells_how_many_prompts_moved_up(copy: Path, ask: Ask) -> None:
+    quota = "select.quota.semantic_understanding=1"  # of three that pass
+    assert ask("select", "--set", quota, "--apply", "--run", copy)[0] == 0
+    accepted = first(ask, "select prompt_id from accepted where axis = 'semantic_understanding'")
+    code, out, _ = ask("purge", accepted, "--reason", "takedown", "--run", copy)
+    assert code == 0
+    assert out.splitlines()[-1] == "1 of the other prompts moved up into the selection"
+
+
 def test_the_newest_finished_run_is_meant_where_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from promptforge.commands.terminal import find_run
 

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 
 from promptforge import catalog
 from promptforge import recipe as recipes
 from promptforge.commands import terminal
-from promptforge.errors import ConfigError
+from promptforge.errors import ConfigError, PromptforgeError
 from promptforge.report.rejects import REJECTS, write_rejects
 from promptforge.stages import parts, select
 from promptforge.stages.run import DATASET, Run
@@ -143,9 +144,22 @@ def purge_texts(root: Path, ids: Sequence[str], reason: str) -> None:
     from promptforge.stages.purge import purge
 
     (root / REJECTS).unlink(missing_ok=True)  # its examples may show the text; first, so that a cut leaves none
+    before = _accepted(root)
     done = purge(root, ids, reason)
     if Store(root).head() is not None:
         with catalog.open_run(root) as con:
             write_rejects(root, con)
     counted = f"{len(done.prompts)} {'text' if len(done.prompts) == 1 else 'texts'}"
     terminal.out().print(f"{root}: purged {counted}, {done.rewritten} records rewritten; hash and reason stay")
+    after = _accepted(root)
+    if before is not None and after is not None and (risen := len(after - before)):
+        terminal.out().print(f"{risen:,} of the other prompts moved up into the selection")
+
+
+def _accepted(root: Path) -> set[str] | None:
+    """prompt_ids of the selection in force; None where there is none, or it cannot be read: purge is to go on."""
+    try:
+        with catalog.open_run(root) as con:
+            return {name for (name,) in con.sql("SELECT prompt_id FROM accepted").fetchall()}
+    except (PromptforgeError, duckdb.Error):
+        return None

@@ -118,7 +118,7 @@ def _bury(store: Store, ids: Sequence[str], reason: str) -> list[str]:
     buried = {row["prompt_id"] for item in _files(store, "tombstones") for row in store.read(item).to_pylist()}
     for name in ids:
         if name not in keys and name not in buried:
-            raise ConfigError(f"{store.root}: no prompt_id or row_id {name!r}; find it with: promptforge show")
+            raise ConfigError(_unknown(store.root, name, keys, buried.union(*names.values())))
         if name in keys and keys[name] is None and name not in _purged_rows(store):
             raise ConfigError(f"{store.root}: row {name} was never readable, so nothing of it is kept")
     wanted = {key for name in ids if (key := keys.get(name))}
@@ -131,6 +131,15 @@ def _bury(store: Store, ids: Sequence[str], reason: str) -> list[str]:
         table = pa.Table.from_pylist(stones, schema=arrow_schema("tombstones"))
         store.commit("purge", "all", digest_of(stones), {"tombstones": table}, {"prompts": len(stones)})
     return [row["prompt_id"] for row in stones]
+
+
+def _unknown(root: Path, name: str, known: Iterable[str], prompts: set[str]) -> str:
+    """Why an id is refused. A beginning names one text today and two tomorrow, so it is not enough to remove one by."""
+    found = sorted(other for other in prompts.union(known) if name and other.startswith(name))
+    if len(found) != 1:
+        return f"{root}: no prompt_id or row_id {name!r}; find it with: promptforge show"
+    kind = "prompt_id" if found[0] in prompts else "row_id"
+    return f"purge takes whole ids; {name} begins {kind} {found[0]}: give that"
 
 
 def _purged_rows(store: Store) -> set[str]:
