@@ -377,3 +377,14 @@ def test_two_columns_share_a_digest_only_where_they_are_equal(left, right) -> No
     kind = pa.list_(pa.string())
     digests = [column_digests(pa.table({"a": pa.array(rows, kind)})) for rows in (left, right)]
     assert (digests[0] == digests[1]) == (left == right)
+
+
+def test_a_damaged_tombstone_is_not_to_be_thrown_away(tmp_path: Path) -> None:
+    """Without its record the purged text would come back."""
+    row = {"prompt_id": "a" * 32, "fold_key": "b" * 32, "reason": "takedown"}
+    table = pa.Table.from_pylist([row], schema=schema.arrow_schema("tombstones"))
+    item = Store(tmp_path).commit("purge", "a", "0" * 64, {"tombstones": table}).files[0]
+    (tmp_path / item.name).write_bytes(b"x")
+    with pytest.raises(StoreFault, match="no run makes it again") as caught:
+        Store(tmp_path).check(item)
+    assert "remove its record" not in str(caught.value)

@@ -32,6 +32,8 @@ from promptforge.records import canonical_json
 
 _RECORD = re.compile(r"\A(?P<shard>[a-z0-9_.]+)-(?P<digest>[0-9a-f]{16})(?:\.r(?P<revision>\d+))?\.json\Z")
 _TABLE_FILE = re.compile(r"\A[a-z]+-[a-z0-9_.]+-[0-9a-f]{16}\.parquet\Z")
+# Stages whose records no run makes again. Without that of a purge, its text would come back.
+NOT_REDONE = ("cost", "purge")
 _ENCODED_COLUMNS = {"pixels": ["encoded"]}  # compressed pictures: a second compression costs time, saves nothing
 
 
@@ -272,9 +274,12 @@ class Store:
         if self._checked.get(item.name) != state:
             seen = sha256_file(path)
             if seen != item.sha256:
+                remedy = "restore it, or remove its record under _commits and run again"
+                if path.name.partition("-")[0] in NOT_REDONE:
+                    remedy = "restore it from a copy, since no run makes it again"
                 raise StoreFault(
                     f"{path}: sha256 is {seen[:16]}..., its record says {item.sha256[:16]}...; the file was"
-                    " changed or the disk is failing: restore it, or remove its record under _commits and run again"
+                    f" changed or the disk is failing: {remedy}"
                 )
             self._checked[item.name] = state
         return path

@@ -16,11 +16,9 @@ from promptforge.errors import ConfigError, PromptforgeError
 from promptforge.report.rejects import REJECTS, write_rejects
 from promptforge.stages import parts, select
 from promptforge.stages.run import DATASET, Run
-from promptforge.store import Commit, Store
+from promptforge.store import NOT_REDONE, Commit, Store
 
 _DECIDING = ("select", "publish")
-# Stages whose records no run makes again. Without that of a purge, its text would come back.
-_NOT_REDONE = ("cost", "purge")
 _NAMED = 5  # paths in one line of remedy
 
 _DIFFERENCE = """
@@ -115,7 +113,7 @@ def _remedies(root: Path, bad: Sequence[str]) -> list[str]:
     lost: set[str] = set()
     for name in bad:
         for record in records.get(name, ()):
-            if Path(record).parent.name in _NOT_REDONE:
+            if Path(record).parent.name in NOT_REDONE:
                 lost.add(str(root / name))
             else:
                 redone.add(record)
