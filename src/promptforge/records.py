@@ -141,6 +141,26 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A yes/no question about a picture whose right answer is yes, as in Davidsonian Scene Graphs (Cho et al. 2024).
+
+    `key` names it within its prompt; `requires` are the keys that must be yes before it is asked (a colour only of a
+    thing that is there). `noun`, `value` and `other` say the same for a detector: value is the attribute, number,
+    action or predicate, other the relation's object. `verified` is False for what no measure of ours has been shown
+    to judge well: 3D relations and actions.
+    """
+
+    key: str
+    kind: str  # object, attribute, count, relation or action
+    text: str
+    requires: tuple[str, ...] = ()
+    noun: str | None = None
+    value: str | None = None
+    other: str | None = None
+    verified: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One input row as a source gives it, before cleaning.
 

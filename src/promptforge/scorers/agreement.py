@@ -21,18 +21,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from promptforge.protocols import Picture, Pixels, Score
+from promptforge.protocols import Input, Need, Picture, Pixels, Score
 from promptforge.records import Scene, canonical_json, digest_of
 
 VERSION = 1
-NEEDS: Literal["picture", "scene", "expected_text"] = "scene"
-INPUTS: tuple[Literal["text", "axis", "expected_text", "scene"], ...] = ("scene",)
+NEEDS: Need = "scene"
+INPUTS: tuple[Input, ...] = ("scene",)
 METRICS = {"colour_agreement": "number", "count_agreement": "number", "regions": "list"}
 
 #: Width in px, in a picture of 512, that no blended rim has.
@@ -63,8 +62,9 @@ class Params(BaseModel):
     )
 
 
-def build(params: Params) -> Agreement:
+def build(params: Params, rank: int = 0) -> Agreement:
     """The scorer with the lexicon's colours."""
+    del rank
     return Agreement(params, lexicon_colours())
 
 

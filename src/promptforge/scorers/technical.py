@@ -25,12 +25,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from promptforge.protocols import Picture, Score
+from promptforge.protocols import Input, Need, Picture, Score
 from promptforge.scorers.frame.measures import (
     blur_of,
     brightest,
@@ -42,8 +41,8 @@ from promptforge.scorers.frame.measures import (
 )
 
 VERSION = 1
-NEEDS: Literal["picture", "scene", "expected_text"] = "picture"
-INPUTS: tuple[Literal["text", "axis", "expected_text", "scene"], ...] = ()
+NEEDS: Need = "picture"
+INPUTS: tuple[Input, ...] = ()
 METRICS = dict.fromkeys(
     (
         "blur",
@@ -73,8 +72,9 @@ class Params(BaseModel):
     )
 
 
-def build(params: Params) -> Technical:
+def build(params: Params, rank: int = 0) -> Technical:
     """The scorer; loads nothing."""
+    del rank
     return Technical(params)
 
 

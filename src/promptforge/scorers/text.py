@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from promptforge.protocols import Picture, Pixels, Score, TextReader
+from promptforge.protocols import Input, Need, Picture, Pixels, Score, TextReader
 from promptforge.records import canonical_json
 from promptforge.scorers.frame.measures import blur_of, brightest, is_flat, luma_of
 from promptforge.scorers.reading import metrics
@@ -34,8 +34,8 @@ from promptforge.scorers.reading.judge import Judgement, Reading, is_complete, j
 from promptforge.scorers.reading.passes import further_looks, look_again
 
 VERSION = 1
-NEEDS: Literal["picture", "scene", "expected_text"] = "expected_text"
-INPUTS: tuple[Literal["text", "axis", "expected_text", "scene"], ...] = ("expected_text",)
+NEEDS: Need = "expected_text"
+INPUTS: tuple[Input, ...] = ("expected_text",)
 
 #: The defaults of the technical scorer; here they only turn a misreading into an abstention.
 _MAX_BLUR = 0.62
@@ -53,8 +53,9 @@ class Params(BaseModel):
     )
 
 
-def build(params: Params) -> Text:
+def build(params: Params, rank: int = 0) -> Text:
     """The scorer with its engine loaded (1 to 2 s, 275 MB)."""
+    del rank
     from promptforge.models.rapidocr import RapidOcrReader
 
     readers: dict[str, Callable[[], TextReader]] = {"rapidocr": RapidOcrReader}

@@ -13,7 +13,8 @@ away from the colours in use; the rims of outlines are one or two pixels wide an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import platform
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +26,7 @@ from PIL import features
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from promptforge import lexicon, scenes, targets
-from promptforge.protocols import Rendering, RenderJob
+from promptforge.protocols import Licence, Rendering, RenderJob
 from promptforge.records import Scene, canonical_json, content_id
 from promptforge.teachers.drawing import carriers, composition, faces, grounds, icons, mistakes
 from promptforge.teachers.drawing.composition import Drawn, Item, Plan
@@ -85,9 +86,21 @@ class Params(BaseModel):
         return value
 
 
-def build(params: Params) -> Canvas:
+def build(params: Params, rank: int = 0) -> Canvas:
     """The teacher; reads fonts and lexicon once, about 0.5 s."""
+    del rank
     return Canvas(params)
+
+
+def describe(params: Params) -> Mapping[str, Any]:
+    """What decides a picture besides text and seed."""
+    return Canvas(params).description
+
+
+def licence(params: Params) -> Licence:
+    """Drawings of this package's own; the fonts' licences (OFL, Apache-2.0) leave documents free."""
+    del params
+    return Licence("CC0-1.0")
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,7 @@ class Canvas:
 
     fingerprint: str
     description: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
     def __init__(self, params: Params) -> None:
         self._params = params
@@ -128,6 +142,11 @@ class Canvas:
             "params": params.model_dump(mode="json"),
         }
         self.fingerprint = content_id(canonical_json(self.description))
+        self.provenance = {"machine": platform.machine()}
+
+    def render_all(self, jobs: Iterable[RenderJob]) -> Iterator[Rendering]:
+        """One after the other."""
+        return map(self.render, jobs)
 
     def render(self, job: RenderJob) -> Rendering:
         """The picture of `job.text`, or the reason why there is none."""
