@@ -32,18 +32,21 @@ $(if $(strip $(STRAY)),$(error $(strip $(STRAY)): no such setting; there are $(K
 BIN := .venv/bin
 CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
+MODELS := .venv/.models-installed
 CACHES := .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev shards query serve test lint style types layers lock clean distclean
+.PHONY: help setup setup-dev setup-models shards query serve test test-models lint style types layers lock clean distclean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z-]+:[^#]*## / { \
-		sub(/ \[/, "\n                  [", $$2); printf "  make %-10s %s\n", $$1, $$2}' Makefile
+		sub(/ \[/, "\n                    [", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(CORE) ## Make .venv with what a run needs; done once, and again only when requirements/ changes
 
 setup-dev: $(DEV) ## Make .venv with what the tests and checks need as well
+
+setup-models: $(MODELS) ## Add the real models' libraries: torch, diffusers, open_clip, EasyOCR (1.7 GB; more with CUDA)
 
 shards: $(CORE) ## Prompts in, shards out [RECIPE=mini SOURCES="a.txt b.parquet" AXIS=text_rendering FIELDS="text=prompt" OUT=folder SET="k=v"]
 	@if [ -f "$$SOURCES" ]; then set -- "$$SOURCES"; else eval "set -- $$SOURCES"; fi; \
@@ -71,7 +74,11 @@ serve: $(CORE) ## Start a Prefect server and a worker on loopback, with the flow
 	@exec $(BIN)/promptforge serve $(ARGS)
 
 test: $(DEV) ## Run the whole suite of the core [PYTEST_ARGS="-k store"]
-	@$(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
+	@$(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal -m "not models and not vllm" $(PYTEST_ARGS)
+
+# Two processes at most: each holds torch and a pipeline, 1 to 2 GB.
+test-models: $(DEV) $(MODELS) ## Install the models' libraries and run what needs them, on tiny models with random weights
+	@$(BIN)/pytest -n logical --maxprocesses 2 --dist worksteal -m models $(PYTEST_ARGS)
 
 lint: style types layers ## Check style, types and layers; make -k lint shows all faults at once
 
@@ -86,6 +93,7 @@ layers: $(DEV) ## Check that imports point one way and heavy libraries stay behi
 
 lock: $(DEV) ## Write requirements/ anew from pyproject.toml, keeping versions that still fit [UPGRADE=1: the newest]
 	@for set in "dev --extra dev --group build pyproject.toml" "core -c requirements/dev.txt pyproject.toml" \
+		"models -c requirements/dev.txt --extra models --override requirements/no-torch.txt --no-emit-package torch pyproject.toml" \
 		"build -c requirements/dev.txt --group build" "uv --group uv"; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 			--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
@@ -117,6 +125,14 @@ $(CORE): requirements/build.txt requirements/core.txt requirements/uv.txt pyproj
 $(DEV): requirements/dev.txt $(CORE)
 	@echo "Installing what the tests and checks need into .venv" >&2
 	@$(INSTALL) -r requirements/dev.txt
+	@touch $@
+
+# Nothing of the lock may resolve, or torch would come early and with CUDA; then pip adds torch alone, for uv does not
+# look into PIP_FIND_LINKS, where a machine without a GPU may offer a CPU build.
+$(MODELS): requirements/models.txt requirements/torch.txt $(CORE)
+	@echo "Installing the real models' libraries into .venv (1.7 GB on disk, more where torch comes with CUDA)" >&2
+	@$(INSTALL) -r requirements/models.txt
+	@$(BIN)/python -m pip install -qq -r requirements/torch.txt
 	@touch $@
 
 .venv/.made:

@@ -20,7 +20,8 @@ def make(tmp_path: Path, need_tool: Callable[[str], str]) -> Callable[..., subpr
     (tmp_path / "Makefile").write_bytes((REPOSITORY / "Makefile").read_bytes())
     (tmp_path / "requirements").mkdir()
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    inputs = ["pyproject.toml", *(f"requirements/{name}.txt" for name in ("build", "core", "dev", "uv"))]
+    locks = ("build", "core", "dev", "models", "torch", "uv")
+    inputs = ["pyproject.toml", *(f"requirements/{name}.txt" for name in locks)]
     for name in [*inputs, ".venv/.made", ".venv/.core-installed"]:
         (tmp_path / name).touch()
     for name in inputs:  # older than the stamps, whatever the clock's grain
@@ -120,3 +121,21 @@ def test_a_misspelt_setting_is_refused_and_nothing_runs(make: Make, stray: str) 
     assert done.returncode == 2
     assert done.stdout == ""
     assert f"{stray.partition('=')[0]}: no such setting; there are RECIPE SOURCES AXIS FIELDS" in done.stderr
+
+
+def test_the_suite_of_the_core_leaves_the_models_out_and_theirs_runs_nothing_else(make: Make, tmp_path: Path) -> None:
+    for name in ("models", "dev"):
+        (tmp_path / ".venv" / f".{name}-installed").touch()
+    (tmp_path / ".venv" / "bin" / "promptforge").rename(tmp_path / ".venv" / "bin" / "pytest")
+    core, models = words_of(make("test", "PYTEST_ARGS=-k store")), words_of(make("test-models"))
+    assert core[core.index("-m") + 1] == "not models and not vllm"
+    assert core[-2:] == ["-k", "store"]
+    assert models[models.index("-m") + 1] == "models"
+    assert models[models.index("--maxprocesses") + 1] == "2"
+
+
+def test_installing_the_models_takes_the_lock_first_and_torch_by_pip_at_its_exact_version(make: Make) -> None:
+    steps = make("setup-models", "--dry-run").stdout
+    lock, apart = steps.index("-r requirements/models.txt"), steps.index("pip install -qq -r requirements/torch.txt")
+    assert lock < apart
+    assert "--no-deps --require-hashes" in steps[:lock]

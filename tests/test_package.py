@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LOCKS = ("build", "core", "dev", "uv")
+LOCKS = ("build", "core", "dev", "models", "uv")
 
 
 def build(kind: str, project: Path, into: Path) -> Path:
@@ -80,6 +80,10 @@ def project() -> dict:
     return tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 
 
+def extra(name: str) -> list[str]:
+    return project()["project"]["optional-dependencies"][name]
+
+
 @pytest.mark.parametrize("name", LOCKS)
 def test_a_lock_pins_everything_by_hash_and_names_no_address_and_no_folder(name: str) -> None:
     assert locked(name)
@@ -91,7 +95,8 @@ def test_a_lock_pins_everything_by_hash_and_names_no_address_and_no_folder(name:
     ("lock", "wanted"),
     [
         ("core", project()["project"]["dependencies"]),
-        ("dev", project()["project"]["optional-dependencies"]["dev"]),
+        ("dev", extra("dev")),
+        ("models", [name for name in extra("models") if Requirement(name).name != "torch"]),
         ("build", project()["dependency-groups"]["build"] + project()["build-system"]["requires"]),
         ("uv", project()["dependency-groups"]["uv"]),
     ],
@@ -116,3 +121,17 @@ def test_the_core_lock_has_no_torch_and_nothing_that_runs_big_models() -> None:
     core = locked("core")
     assert heavy.isdisjoint(core)
     assert not [name for name in core if name.startswith("nvidia-")]
+
+
+def test_torch_stands_apart_at_the_version_that_the_project_names_and_brings_no_cuda_into_the_lock() -> None:
+    (torch,) = [line for line in extra("models") if Requirement(line).name == "torch"]
+    apart = (REPOSITORY / "requirements" / "torch.txt").read_text(encoding="utf-8")
+    assert [line for line in apart.splitlines() if not line.startswith("#")] == [torch] == ["torch==2.13.0"]
+    models = locked("models")
+    assert "torch" not in models
+    assert not [name for name in models if name.startswith(("nvidia-", "triton", "cuda"))]
+
+
+def test_the_models_lock_fits_on_the_core_lock_pin_for_pin() -> None:
+    models = {name: sorted(map(str, pins)) for name, pins in locked("models").items()}
+    assert {package: sorted(map(str, pins)) for package, pins in locked("core").items()}.items() <= models.items()
