@@ -28,7 +28,7 @@ from promptforge.lock import Lock
 from promptforge.report.rejects import write_rejects
 from promptforge.stages import parts, pipeline
 from promptforge.stages.progress import Stopped, meter
-from promptforge.stages.run import Run, Tally, prepare
+from promptforge.stages.run import Run, Tally, open_run, prepare
 
 Row = dict[str, Any]  #: a Tally as JSON
 
@@ -69,6 +69,12 @@ def dedup(root: str) -> Row:
     return asdict(pipeline.make_dedup(Path(root)))
 
 
+@task(task_run_name="questions", **_TRIES)
+def questions(root: str) -> Row:
+    """What is to be asked about each prompt's picture."""
+    return asdict(pipeline.make_questions(Path(root)))
+
+
 @task(task_run_name="plan", **_TRIES)
 def plan(root: str) -> Row:
     """Which pictures are wanted."""
@@ -81,10 +87,22 @@ def render_rank(root: str, rank: int, world: int) -> Row:
     return asdict(pipeline.make_render(Path(root), rank, world))
 
 
+@task(task_run_name="response rank {rank} of {world}", **_TRIES)
+def respond_rank(root: str, rank: int, world: int) -> Row:
+    """How much the teacher's prediction depends on each prompt."""
+    return asdict(pipeline.make_respond(Path(root), rank, world))
+
+
 @task(task_run_name="score rank {rank} of {world}", **_TRIES)
 def score_rank(root: str, rank: int, world: int) -> Row:
     """The missing scores of one rank; models are loaded once."""
     return asdict(pipeline.make_score(Path(root), rank, world))
+
+
+@task(task_run_name="lookalikes", **_TRIES)
+def lookalikes(root: str) -> Row:
+    """Pairs of pictures that look alike."""
+    return asdict(pipeline.make_lookalikes(Path(root)))
 
 
 @task(task_run_name="select", **_TRIES)
@@ -119,10 +137,17 @@ def text(root: str, artifact: UUID) -> list[Row]:
 def render(root: str, world: int, artifact: UUID) -> list[Row]:
     """The pictures that the recipe wants and the folder lacks."""
     where = Path(root)
-    made = _one(lambda: plan(root), where)
+    parts = open_run(where).parts
+    made = _one(lambda: questions(root), where) if parts.asks_questions else []
+    made += _one(lambda: plan(root), where)
     start = time.monotonic()
     ranks = [render_rank.submit(root, rank, world) for rank in range(world)]
-    return made + _timed(_follow(ranks, where, "render", artifact), start)
+    made += _timed(_follow(ranks, where, "render", artifact), start)
+    if open_run(where).recipe.response is not None:
+        start = time.monotonic()
+        ranks = [respond_rank.submit(root, rank, world) for rank in range(world)]
+        made += _timed(_follow(ranks, where, "respond", artifact), start)
+    return made
 
 
 @flow(flow_run_name="score of {root}", persist_result=False)
@@ -131,7 +156,10 @@ def score(root: str, world: int, artifact: UUID) -> list[Row]:
     where = Path(root)
     start = time.monotonic()
     ranks = [score_rank.submit(root, rank, world) for rank in range(world)]
-    return _timed(_follow(ranks, where, "score", artifact), start)
+    made = _timed(_follow(ranks, where, "score", artifact), start)
+    if open_run(where).parts.compares:
+        made += _one(lambda: lookalikes(root), where)
+    return made
 
 
 @flow(flow_run_name="publish of {root}", persist_result=False)
@@ -186,7 +214,7 @@ def _stages(run: Run, epoch: int) -> tuple[list[Row], int]:
 
 def _follow(futures: Sequence[PrefectFuture[Any]], root: Path, stage: str, artifact: UUID) -> list[Any]:
     """Results of a stage's tasks; meanwhile the progress artifact moves. The first fault is raised."""
-    begin, end = _REACHED[{"generate": "text"}.get(stage, stage)]
+    begin, end = _REACHED[{"generate": "text", "respond": "render"}.get(stage, stage)]
     pending: Sequence[PrefectFuture[Any]] = futures
     while pending:
         pending = list(wait(list(pending), timeout=_LOOK_S).not_done)

@@ -1,4 +1,4 @@
--- version 1
+-- version 2
 CREATE TABLE policy (
     gate      VARCHAR NOT NULL,
     decision  VARCHAR NOT NULL CHECK (decision IN ('keep_prompt', 'keep_image')),
@@ -8,6 +8,7 @@ CREATE TABLE policy (
     minimum   DOUBLE,
     maximum   DOUBLE,
     one_of    VARCHAR[],
+    validated BOOLEAN NOT NULL,
     CHECK (minimum IS NOT NULL OR maximum IS NOT NULL OR one_of IS NOT NULL)
 );
 COMMENT ON TABLE policy IS 'The image gates in force, one row for each gate and axis.';
@@ -19,3 +20,4 @@ COMMENT ON COLUMN policy.metric IS 'metric that is gated';
 COMMENT ON COLUMN policy.minimum IS 'smallest value that passes; null: no lower bound';
 COMMENT ON COLUMN policy.maximum IS 'largest value that passes; null: no upper bound';
 COMMENT ON COLUMN policy.one_of IS 'details that pass; null: the detail is not looked at';
+COMMENT ON COLUMN policy.validated IS 'whether the bound was measured against labels or a known truth';

@@ -91,3 +91,10 @@ CREATE VIEW cost_by_stage AS
 SELECT stage, sum(n_rows) AS n_rows, sum(seconds) AS seconds, sum(n_rows) / nullif(sum(seconds), 0) AS rows_per_s
 FROM cost GROUP BY stage ORDER BY seconds DESC;
 COMMENT ON VIEW cost_by_stage IS 'Clock time by stage over every run of this folder.';
+
+CREATE VIEW llm_cost AS
+SELECT task, model, sum(n_requests)::BIGINT AS n_requests, sum(n_tokens_in)::BIGINT AS n_tokens_in,
+    sum(n_tokens_out)::BIGINT AS n_tokens_out, sum(seconds) AS seconds,
+    sum(n_tokens_out) / nullif(sum(seconds), 0) AS tokens_per_s, sum(price) AS price
+FROM llm_usage GROUP BY task, model ORDER BY task, model;
+COMMENT ON VIEW llm_cost IS 'What each language model was asked, by task: tokens, tokens answered a second, price. Failed tries count.';

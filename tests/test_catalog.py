@@ -65,7 +65,9 @@ def test_a_misread_picture_counts_only_while_its_score_is_in_force(tmp_path: Pat
     drawn = [{"prompt_id": "0" * 32, "take": 0, "seed": 1, "image_id": name * 32, "teacher": name} for name in "ab"]
     rows = {
         "prompts": [prompt],
-        "images": [{**row, "regime": "{}", "sha256": "0" * 64} for row in drawn],
+        "images": [
+            {**row, "regime": "{}", "licence": "CC0-1.0", "provenance": "{}", "sha256": "0" * 64} for row in drawn
+        ],
         "measured": [{"image_id": drawn[1]["image_id"], "scorer": "text", "digest": "0" * 32}],
         "scores": [
             {

@@ -153,6 +153,7 @@ def test_a_prompt_that_contradicts_itself_is_refused(changes: dict[str, Any]) ->
 
 def test_a_failed_render_has_no_sum_and_a_picture_has_one() -> None:
     row = {"image_id": ID, "prompt_id": ID, "take": 0, "seed": 1, "teacher": "t", "regime": "{}"}
+    row |= {"licence": "CC0-1.0", "provenance": "{}"}
     for fields, fits in (
         ({"error": "no glyph"}, True),
         ({"sha256": "0" * 64}, True),
@@ -174,7 +175,7 @@ def test_a_file_of_another_table_or_version_is_refused(metadata: dict[bytes, byt
 
 
 def test_an_unknown_table_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no table 'promts'; there are cost, images"):
+    with pytest.raises(ConfigError, match="no table 'promts'; there are cost, embeddings, images"):
         schema.arrow_schema("promts")
     with pytest.raises(ConfigError, match=r"no table or view 'promts'; there are cost,.*teachers"):
         schema.describe("promts")

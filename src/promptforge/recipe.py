@@ -37,13 +37,48 @@ class _Component(BaseModel):
 class SourceSpec(_Component):
     """A source of prompts: a module of sources/ and its parameters."""
 
-    kind: str = Field(description="module of sources/: grammar or files")
+    kind: str = Field(description="module of sources/: grammar, files or llm")
+
+
+class LlmSpec(_Component):
+    """A language model: a module of models/language/ and its parameters."""
+
+    kind: str = Field(description="module of models/language/: server or vllm")
+
+
+class ScorerSpec(_Component):
+    """A scorer under a name of its own; where `kind` is left out, the name is the module."""
+
+    kind: str | None = Field(None, description="module of scorers/; the entry's name where it is left out")
+    role: Literal["select", "evaluate"] = Field(
+        "select", description="select: gates may use it; evaluate: it only reports, and shares no model with the others"
+    )
 
 
 class Regime(_Component):
     """How the teacher draws; shared by everything that compares with its pictures."""
 
-    teacher: str = Field(description="module of teachers/: canvas")
+    teacher: str = Field(description="module of teachers/: canvas, diffusers or imported")
+    accept_license: str | None = Field(
+        None, description="name of the teacher's licence, where it restricts what its pictures may be used for"
+    )
+    guidance_range: tuple[float, float] | None = Field(
+        None, description="range that the student's trainer draws its guidance from; pictures have the teacher's own"
+    )
+
+    @model_validator(mode="after")
+    def _range_goes_up(self) -> Self:
+        if self.guidance_range and not 0 <= self.guidance_range[0] <= self.guidance_range[1]:
+            raise ValueError(f"guidance_range is {self.guidance_range}; expected two numbers from 0 up, smaller first")
+        return self
+
+
+class Questions(_Strict):
+    """Where the yes/no questions about a prompt's picture come from, besides its scene."""
+
+    llm: str | None = Field(
+        None, description="language model that parses prompts with words that the lexicon does not know"
+    )
 
 
 class Render(_Strict):
@@ -69,6 +104,9 @@ class Gate(_Strict):
     axes: tuple[Axis, ...] = Field(tuple(Axis), description="axes that it applies to", min_length=1)
     decision: Literal["keep_image", "keep_prompt"] = Field(
         "keep_image", description="keep_prompt lets a picture drop its prompt; only where policy is 'images'"
+    )
+    validated: bool = Field(
+        False, description="whether the bound was measured against labels or a known truth; the card says where not"
     )
 
     @model_validator(mode="after")
@@ -146,6 +184,9 @@ class RunSettings(_Strict):
         1000, ge=1, description="pictures of a render bucket, at most; eight buckets a rank, at least"
     )
     increment: int = Field(64, ge=1, le=64, description="pictures committed at a time: the most that a kill loses")
+    score_in_render: tuple[str, ...] = Field(
+        (), description="scorers that measure a picture in the process that drew it, before it is encoded"
+    )
 
 
 class Recipe(_Strict):
@@ -155,9 +196,15 @@ class Recipe(_Strict):
     seed: int = Field(0, ge=0, lt=2**63, description="seed of sources and noise")
     sources: tuple[SourceSpec, ...] = Field(min_length=1)
     filters: dict[str, dict[str, Any]] = Field(default_factory=dict, description="module of filters/ -> parameters")
+    llm: dict[str, LlmSpec] = Field(default_factory=dict, description="name -> language model")
     regime: Regime
     render: Render = Render()
-    scorers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="module of scorers/ -> parameters")
+    questions: Questions = Questions()
+    response: dict[str, Any] | None = Field(
+        None,
+        description="settings of the teacher's response to each prompt; left out: not measured",
+    )
+    scorers: dict[str, ScorerSpec] = Field(default_factory=dict, description="name -> scorer")
     select: Select = Select()
     publish: Publish = Publish()
     run: RunSettings = RunSettings()

@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from promptforge.stages.progress import Meter, reset
-from promptforge.stages.run import STAGES
+from promptforge.stages.run import OPTIONAL, STAGES
 
 Result = TypeVar("Result")
 
@@ -84,6 +84,8 @@ class Board:
         states, running = [], bool(totals or finished)
         for name in STAGES:
             count, total = counts.get(name), totals.get(name)
+            if name in OPTIONAL and total is None and name not in finished:
+                continue
             if name in finished:
                 states.append(StageState(name, "done", count, total, None))
                 continue

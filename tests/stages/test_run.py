@@ -80,18 +80,18 @@ def test_facts_are_committed_in_increments_and_a_failure_loses_one_at_most(run: 
     rows = [{"n": n} for n in range(11)]
     broken = 9
     with pytest.raises(RuntimeError):
-        run.facts("render", "b00000", rows, make)
+        run.facts("render", "b00000", rows, map(make, rows))
     made = [item for commit in run.store.commits("render") for item in commit.files]
     assert sorted(value for item in made for value in run.store.read(item)["seconds"].to_pylist()) == list(range(8))
     broken = -1
-    assert run.facts("render", "b00000", rows[8:], make).rows == 3
+    assert run.facts("render", "b00000", rows[8:], map(make, rows[8:])).rows == 3
     assert len(run.store.commits("render")) == 3
-    assert run.facts("render", "b00000", [], make) == Tally("render")
+    assert run.facts("render", "b00000", [], []) == Tally("render")
 
 
 def test_facts_are_committed_when_ten_minutes_have_passed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "INCREMENT_S", -1.0)  # every row takes longer than that
-    tally = run.facts("render", "b00000", [{"n": n} for n in range(3)], lambda row: {"cost": [cost(row["n"])]})
+    tally = run.facts("render", "b00000", [{"n": n} for n in range(3)], [{"cost": [cost(n)]} for n in range(3)])
     assert (tally.done, tally.rows) == (3, 3)
 
 

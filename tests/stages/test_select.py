@@ -75,6 +75,7 @@ def image(of: Row, take: int, error: str | None = None) -> Row:
         "seed": 1,
         "teacher": "teacher",
         "regime": "{}",
+        **{"licence": "CC0-1.0", "provenance": "{}"},
         "sha256": None if error else "0" * 64,
         "error": error,
     }

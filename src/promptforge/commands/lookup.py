@@ -212,7 +212,7 @@ def _tell_checks(con: duckdb.DuckDBPyConnection, run: Run, row: Mapping[str, Any
     console = terminal.out()
     rows = con.sql("SELECT * FROM prompts WHERE row_id = $id", params={"id": row["row_id"]}).to_arrow_table()
     for part in run.parts.filters:
-        check = build_filter(part)
+        check = build_filter(part, run.asker_of(part))
         findings = check(rows.select(list(check.columns)))
         if not findings:
             console.print(f"check      {part.kind}: passes")

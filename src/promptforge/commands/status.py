@@ -10,7 +10,7 @@ from typing import Any
 from promptforge import catalog
 from promptforge.commands import terminal
 from promptforge.lock import boot_id, is_gone
-from promptforge.stages.run import STAGES
+from promptforge.stages.run import OPTIONAL, STAGES
 from promptforge.store import Commit, Store
 
 
@@ -37,7 +37,7 @@ def show_status(root: Path) -> None:
         rows[commit.stage] += _rows(commit)
     extra = sorted(set(on_disk) - set(STAGES))
     for stage in (*STAGES, *extra):
-        if on_disk[stage] or stage in STAGES:
+        if on_disk[stage] or stage not in OPTIONAL:
             made.add_row(stage, f"{on_disk[stage]:,}", f"{in_force[stage]:,}", f"{rows[stage]:,}")
     console.print(made)
     console.print(

@@ -41,6 +41,7 @@ _DOCUMENTED_AT = {
     "image_reason": ("selection", "image_reason"),
     "image_id": ("images", "image_id"),
     **{name: ("images", name) for name in ("take", "seed", "width", "height", "teacher")},
+    "teacher_licence": ("images", "licence"),
     "sha256": ("images", "sha256"),
     "file": ("published", "file"),
     "file_row": ("published", "file_row"),
@@ -106,6 +107,8 @@ def _front_matter(run: Run, content: Content, schemas: Mapping[str, pa.Schema], 
 
 def _licences(content: Content) -> str | list[str]:
     stated = {row[1].casefold() for row in content.figures["sources"] if row[3]}
+    if content.n_pictures:
+        stated |= {row[4].casefold() for row in content.figures["teachers"]}
     known = sorted({name if name in _HUB_LICENCES else "other" for name in stated - {"unstated"}})
     if "unstated" in stated:
         known = sorted({*known, "unknown"})
@@ -230,19 +233,31 @@ def _makers(run: Run, content: Content) -> list[str]:
     figures = content.figures
     drew = "" if figures["teachers"] else " Nothing was rendered."
     sections = ["## Teacher", f"Module {plain(run.parts.teacher.kind)}.{drew}"]
-    for fingerprint, regime, drawn, errors in figures["teachers"]:
+    for fingerprint, regime, drawn, errors, licence in figures["teachers"]:
         sections += [
-            f"Fingerprint {plain(fingerprint)}: {drawn} pictures drawn, {errors} failed.",
+            f"Fingerprint {plain(fingerprint)}: {drawn} pictures drawn, {errors} failed. Licence of the pictures:"
+            f" {plain(licence)}.",
             _table(("setting", "value"), [(name, _word(value)) for name, value in sorted(json.loads(regime).items())]),
         ]
     sections += [
         "## Which pictures may be used",
         f"Policy {run.recipe.select.policy}. A picture is in data/ where it passes every gate of its axis; a metric"
         " that does not apply passes. A gate that decides keep_prompt drops the prompt with it.",
-        _table(("gate", "decides", "axes", "scorer", "metric", "at least", "at most", "one of"), figures["gates"])
+        _table(
+            ("gate", "decides", "axes", "scorer", "metric", "at least", "at most", "one of", "validated"),
+            figures["gates"],
+        )
         if figures["gates"]
         else "There are no gates: every picture that was drawn may be used.",
     ]
+    if any(row[-1] == "no" for row in figures["gates"]):
+        sections.append(
+            "validated: no means that nobody has measured this bound against labels on this teacher's pictures."
+        )
+    judges = [part for part in run.parts.scorers if part.role == "evaluate"]
+    if judges:
+        names = ", ".join(plain(part.name) for part in judges)
+        sections.append(f"Scorers that only evaluate, and decided nothing: {names}.")
     return sections
 
 
@@ -276,7 +291,7 @@ def _reference(run: Run, content: Content, schemas: Mapping[str, pa.Schema]) -> 
             "A column is named scorer_metric, or metric where that says it. Null: does not apply.",
         ]
         for part in run.parts.scorers:
-            sections += [f"### {plain(part.kind)}", f"```text\n{inspect.cleandoc(part.module.__doc__ or '')}\n```"]
+            sections += [f"### {plain(part.name)}", f"```text\n{inspect.cleandoc(part.module.__doc__ or '')}\n```"]
     return sections
 
 

@@ -40,10 +40,10 @@ _FIGURES: Mapping[str, str] = {
     " GROUP BY ALL ORDER BY ALL",
     "grammar": "SELECT count(*) FROM dataset_index JOIN selection s USING (prompt_id) JOIN prompts p"
     " ON p.row_id = s.row_id WHERE p.source_part = 'grammar'",
-    "teachers": "SELECT i.teacher, i.regime, count(i.sha256), count(i.error) FROM render_plan r"
+    "teachers": "SELECT i.teacher, i.regime, count(i.sha256), count(i.error), i.licence FROM render_plan r"
     " JOIN images i USING (image_id) GROUP BY ALL ORDER BY ALL",
     "gates": "SELECT gate, decision, string_agg(axis, ', ' ORDER BY axis), scorer, metric, minimum, maximum,"
-    " array_to_string(one_of, ', ')"
+    " array_to_string(one_of, ', '), CASE WHEN validated THEN 'yes' ELSE 'no' END"
     " FROM policy GROUP BY ALL ORDER BY ALL",
     "examples": "SELECT axis, text FROM dataset_index WHERE split = 'train'"
     " QUALIFY row_number() OVER (PARTITION BY axis ORDER BY prompt_id) <= 3 ORDER BY axis, prompt_id",
@@ -76,7 +76,8 @@ WITH measured AS (
     SELECT image_id {pivot} FROM scores JOIN in_force USING (image_id, scorer, digest)
     JOIN chosen USING (image_id) GROUP BY image_id
 )
-SELECT c.* EXCLUDE (place, n_files, per_file), i.take, i.seed, i.width, i.height, i.teacher, i.sha256,
+SELECT c.* EXCLUDE (place, n_files, per_file), i.take, i.seed, i.width, i.height, i.teacher,
+    i.licence AS teacher_licence, i.sha256,
     CASE WHEN c.keep_image THEN printf('data/%s-%05d-of-%05d.parquet', c.split, c.place // c.per_file, c.n_files) END
         AS file,
     CASE WHEN c.keep_image THEN c.place % c.per_file END AS file_row,

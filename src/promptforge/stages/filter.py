@@ -24,7 +24,7 @@ VERSION = 1
 
 def unit(run: Run, generated: Commit) -> Unit:
     """The work of one shard: `generated` is its commit of the stage generate."""
-    filters = [(part.kind, build_filter(part)) for part in run.parts.filters]
+    filters = [(part.kind, build_filter(part, run.asker_of(part))) for part in run.parts.filters]
     columns = sorted({"row_id", "prompt_id", "text_clean"}.union(*(check.columns for _, check in filters)))
     digest = records.digest_of(
         {

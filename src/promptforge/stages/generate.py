@@ -90,8 +90,9 @@ def unit(run: Run, shard: Shard) -> Unit:
 
 
 def _natural_share(run: Run, shard: Shard) -> float:
-    """Share of the shard's split groups that become test_natural; none of what the grammar wrote is natural."""
-    return 0.0 if run.parts.sources[shard.source].kind == "grammar" else run.recipe.publish.natural_test_share
+    """Share of the shard's split groups that become test_natural; none of what a machine wrote is natural."""
+    written = run.parts.sources[shard.source].kind in ("grammar", "llm")
+    return 0.0 if written else run.recipe.publish.natural_test_share
 
 
 def tombstones(commits: Iterable[Commit], run: Run) -> dict[str, str]:

@@ -3,19 +3,21 @@
 Every function looks up what is in force by asking each stage for its units of work, so it may be called again at any
 time, by any process, and does only what is missing. The caller holds the folder's lock.
 
-    text_shards -> make_text (each shard) -> make_dedup -> make_plan -> make_render (each rank)
-    -> make_score (each rank) -> make_select -> make_publish;    advance puts finished stages in force
+    text_shards -> make_text (each shard) -> make_dedup -> make_questions -> make_plan -> make_render (each rank)
+    -> make_respond (each rank) -> make_score (each rank) -> make_lookalikes -> make_select -> make_publish;
+    advance puts finished stages in force
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from promptforge import catalog
 from promptforge.errors import StoreFault
+from promptforge.protocols import Scorer
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages import dedup, filter, generate, render, score, select
@@ -47,15 +49,35 @@ def _deduplicated(run: Run) -> list[Commit]:
     return [*text, _found(run, dedup.unit(run, text))]
 
 
-def _planned(run: Run) -> tuple[list[Commit], Commit]:
+def _asked(run: Run) -> list[Commit]:
+    """Commits up to the questions about each prompt, where a scorer wants them."""
     text = _deduplicated(run)
-    return text, _found(run, render.plan_unit(run, text))
+    if not run.parts.asks_questions:
+        return text
+    from promptforge.stages import questions
+
+    return [*text, _found(run, questions.unit(run, text))]
+
+
+def _planned(run: Run) -> list[Commit]:
+    """Commits up to the plan, which reads nothing of the questions."""
+    return [*_asked(run), _found(run, render.plan_unit(run, _deduplicated(run)))]
 
 
 def _scored(run: Run) -> list[Commit]:
-    """Commits up to the scores: those of render and score are facts, so every one of the folder counts."""
-    text, plan = _planned(run)
-    return [*text, plan, *run.store.commits("render"), *run.store.commits("score")]
+    """Commits up to the scores: those of render, respond and score are facts, so every one of the folder counts."""
+    facts = [commit for stage in ("render", "respond", "score") for commit in run.store.commits(stage)]
+    return [*_planned(run), *facts]
+
+
+def _compared(run: Run) -> list[Commit]:
+    """Commits up to the pairs of pictures that look alike, where a scorer makes their hashes."""
+    commits = _scored(run)
+    if not run.parts.compares:
+        return commits
+    from promptforge.stages import lookalikes
+
+    return [*commits, _found(run, lookalikes.unit(run, commits))]
 
 
 def text_shards(root: Path) -> int:
@@ -98,16 +120,49 @@ def make_plan(root: Path) -> Tally:
     return tally
 
 
+def make_questions(root: Path) -> Tally:
+    """The yes/no questions about each prompt's picture; nothing where no scorer asks them."""
+    run = open_run(root)
+    if not run.parts.asks_questions:
+        return Tally("questions")
+    from promptforge.stages import questions
+
+    _, tally = run.work(questions.unit(run, _deduplicated(run)))
+    return tally
+
+
 def make_render(root: Path, rank: int, world: int) -> Tally:
     """The missing pictures of one rank."""
     run = open_run(root)
-    text, plan = _planned(run)
-    total, todo = render.missing(run, [*text, plan, *run.store.commits("render")], rank, world)
+    commits = [*_planned(run), *run.store.commits("render")]
+    total, todo = render.missing(run, commits, rank, world)
     meter(root).expect("render", total)
     if not todo:
         return Tally("render", skipped=1)
-    teacher = build_teacher(run.parts.teacher)
-    return render.render_rank(run, teacher, todo, lambda n: meter(root).add("render", n))
+    run.rest_models()
+    teacher = build_teacher(run.parts.teacher, rank)
+    scorers = _scorers(run, rank, run.recipe.run.score_in_render)
+    measure = score.measure_in_render(run, commits, scorers) if scorers else None
+    return render.render_rank(run, teacher, todo, lambda n: meter(root).add("render", n), measure)
+
+
+def _scorers(run: Run, rank: int, names: Collection[str]) -> dict[str, Scorer]:
+    chosen = [part for part in run.parts.scorers if part.name in names]
+    return {part.name: build_scorer(part, rank, run.asker_of(part)) for part in chosen}
+
+
+def make_respond(root: Path, rank: int, world: int) -> Tally:
+    """The teacher's response to the prompts of one rank; nothing where the recipe does not ask for it."""
+    run = open_run(root)
+    if run.recipe.response is None:
+        return Tally("respond")
+    from promptforge.stages import respond
+
+    todo = respond.missing(run, [*_planned(run), *run.store.commits("respond")], rank, world)
+    meter(root).expect("respond", len(todo))
+    if not todo:
+        return Tally("respond", skipped=1)
+    return respond.respond_rank(run, todo, rank, lambda n: meter(root).add("respond", n))
 
 
 def make_score(root: Path, rank: int, world: int) -> Tally:
@@ -118,8 +173,19 @@ def make_score(root: Path, rank: int, world: int) -> Tally:
     meter(root).expect("score", len(todo))
     if not todo:
         return Tally("score", skipped=1)
-    scorers = {part.kind: build_scorer(part) for part in run.parts.scorers}
+    scorers = _scorers(run, rank, {name for row in todo for name in row["digests"]})
     return score.score_rank(run, scorers, todo, rank, world, lambda n: meter(root).add("score", n))
+
+
+def make_lookalikes(root: Path) -> Tally:
+    """Pairs of pictures that look alike; nothing where no scorer makes their hashes."""
+    run = open_run(root)
+    if not run.parts.compares:
+        return Tally("lookalikes")
+    from promptforge.stages import lookalikes
+
+    _, tally = run.work(lookalikes.unit(run, _scored(run)))
+    return tally
 
 
 def make_select(root: Path) -> Tally:
@@ -132,18 +198,18 @@ def make_select(root: Path) -> Tally:
 def make_publish(root: Path) -> Tally:
     """The data set folder."""
     run = open_run(root)
-    commits = _scored(run)
-    _, tally = publish(run, [*commits, _found(run, select.unit(run, commits))])
+    commits = _compared(run)
+    _, tally = publish(run, [*commits, _found(run, select.unit(run, _scored(run)))])
     return tally
 
 
 def make_all(root: Path, epoch: int, world: int = 1) -> list[Tally]:
     """Every stage in order, in this process and thread; the scheduler's flow does the same with tasks."""
     tallies = [tally for shard in range(text_shards(root)) for tally in make_text(root, shard)]
-    tallies += [make_dedup(root), make_plan(root)]
-    tallies += [make_render(root, rank, world) for rank in range(world)]
-    tallies += [make_score(root, rank, world) for rank in range(world)]
-    tallies += [make_select(root), make_publish(root)]
+    tallies += [make_dedup(root), make_questions(root), make_plan(root)]
+    for make in (make_render, make_respond, make_score):
+        tallies += [make(root, rank, world) for rank in range(world)]
+    tallies += [make_lookalikes(root), make_select(root), make_publish(root)]
     record_cost(root, epoch, tallies)
     advance(root, epoch, "publish")
     return tallies
@@ -162,12 +228,13 @@ def advance(root: Path, epoch: int, through: str) -> Head:
     if through == "dedup":
         commits = _deduplicated(run)
     else:
-        commits = _scored(run)
+        commits = _scored(run) if through == "score" else _compared(run)
         if through in {"select", "publish"}:
-            commits.append(_found(run, select.unit(run, commits)))
+            commits.append(_found(run, select.unit(run, _scored(run))))
         if through == "publish":
             commits.append(publish(run, commits)[0])
-    commits += [*run.store.commits("purge"), *run.store.commits("cost")]
+    for stage in ("ask", "purge", "cost"):
+        commits += run.store.commits(stage)
     by_stage: dict[str, list[str]] = {}
     for commit in commits:
         by_stage.setdefault(commit.stage, []).append(commit.key)

@@ -156,9 +156,10 @@ def _manifest(run: Run, content: Content, schemas: Mapping[str, pa.Schema], file
         "backends": {
             "teacher": {
                 **content.recipe["teacher"],
+                "licence": run.parts.licence.name,
                 "pictures": [
                     {"fingerprint": teacher, "description": json.loads(regime), "n_pictures": drawn, "n_errors": errors}
-                    for teacher, regime, drawn, errors in content.figures["teachers"]
+                    for teacher, regime, drawn, errors, _ in content.figures["teachers"]
                 ],
             },
             "scorers": content.recipe["scorers"],

@@ -33,9 +33,15 @@ from promptforge.store import Commit, Store, TableFile
 
 _REASON = re.compile(r"[a-z][a-z0-9_]*")
 # What depends goes first: scores are found through images, everything through prompts.
-_ORDER = ("publish", "select", "score", "dedup", "filter", "plan", "render", "generate")
-_BY_PROMPT = ("verdicts", "render_plan", "images", "selection", "published")
-_BY_IMAGE = ("pixels", "scores", "measured")
+_ORDER = (
+    *("publish", "select", "lookalikes", "score", "respond", "questions", "dedup", "filter", "plan", "render"),
+    "generate",
+)
+_BY_PROMPT = (
+    *("verdicts", "render_plan", "images", "selection", "published"),
+    *("questions", "embeddings", "prompt_scores"),
+)
+_BY_IMAGE = ("pixels", "scores", "measured", "latents")
 _KEPT = ("row_id", "source", "source_part", "source_row", "stream_order", "licence")
 
 
@@ -159,6 +165,8 @@ def _rewrite(store: Store, commit: Commit, gone: _Gone) -> None:
             tables[table] = _without(rows, "prompt_id", gone.prompts)
         elif table in _BY_IMAGE:
             tables[table] = _without(rows, "image_id", gone.images)
+        elif table == "lookalikes":
+            tables[table] = _without(_without(rows, "image_id", gone.images), "other_id", gone.images)
     if "prompts" in tables:
         tables["prompts"], verdicts = _emptied(tables["prompts"], gone)
         tables["verdicts"] = _in_row_order(pa.concat_tables([tables["verdicts"], verdicts]), tables["prompts"])
@@ -169,6 +177,8 @@ def _concerned(store: Store, commit: Commit, gone: _Gone) -> bool:
     """Whether a record holds anything that is gone. Pixels lie beside their images, so these are asked instead."""
     keys = dict.fromkeys(_BY_PROMPT, ("prompt_id", gone.prompts))
     keys |= {"scores": ("image_id", gone.images), "prompts": ("fold_key", gone.folds)}
+    if any(item.table == "lookalikes" for item in commit.files):
+        return True  # either picture of a pair may be gone, and the table is small
     for item in commit.files:
         if item.table in keys:
             column, names = keys[item.table]

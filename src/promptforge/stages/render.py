@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
 from promptforge import catalog, records
-from promptforge.protocols import Pixels, RenderJob, Teacher
+from promptforge.errors import StoreFault
+from promptforge.protocols import Pixels, RawTensor, Rendering, RenderJob, Teacher
 from promptforge.recipe import Recipe
 from promptforge.records import AXES, canonical_json
 from promptforge.schema import arrow_schema
@@ -25,6 +28,12 @@ from promptforge.stages.run import Row, Run, Tally, Unit, digest_columns
 from promptforge.store import Commit
 
 VERSION = 1
+ENCODERS = 2  # threads; lossless WebP of 1024 px takes 45 ms, and a picture at least as long on any GPU
+LOOK_AHEAD = 4  # pictures drawn and not yet handed over, so that encoding never holds the teacher up
+SCORED_TOGETHER = 16  # pictures that are measured at once, where that is done here
+
+#: The rows of the table scores for each of these pictures, in order; [] for one that failed.
+Measure = Callable[[Sequence[tuple[Row, Rendering]]], Sequence[list[Row]]]
 
 # Prompts whose split group lies in one split only; the others can go to neither side, nor can a mixed prompt.
 ELIGIBLE = """
@@ -128,29 +137,102 @@ def missing(run: Run, commits: Sequence[Commit], rank: int, world: int) -> tuple
 
 
 def render_rank(
-    run: Run, teacher: Teacher, todo: Mapping[int, Sequence[Row]], progress: Callable[[int], None]
+    run: Run,
+    teacher: Teacher,
+    todo: Mapping[int, Sequence[Row]],
+    progress: Callable[[int], None],
+    measure: Measure | None = None,
 ) -> Tally:
-    """Make the pictures of these buckets, in order."""
-    regime = canonical_json(teacher.description)
+    """Make the pictures of these buckets, in order; `measure` gives the scores of pictures before they are encoded.
 
-    def make(row: Row) -> dict[str, list[Row]]:
-        result = teacher.render(RenderJob(row["text"], row["seed"]))
-        image = {name: row[name] for name in ("image_id", "prompt_id", "take", "seed", "teacher")}
-        image |= {"regime": regime, "error": result.error}
-        image["truth"] = None if result.truth is None else canonical_json(result.truth)
-        pixels = []
-        if result.pixels is not None:
-            encoded = encode(result.pixels)
-            height, width = result.pixels.shape[:2]
-            image |= {"width": width, "height": height, "sha256": hashlib.sha256(encoded).hexdigest()}
-            pixels.append({"image_id": row["image_id"], "encoded": encoded})
-        progress(1)
-        return {"images": [image], "pixels": pixels}
-
+    Pictures are encoded in threads while the teacher draws the next ones. Raises StoreFault where the teacher is not
+    the one that the plan names.
+    """
+    if teacher.fingerprint != run.teacher_fingerprint:
+        raise StoreFault(
+            f"{run.root}: the teacher is {teacher.fingerprint}, the plan wants {run.teacher_fingerprint}; a file of the"
+            " model changed since the run began: run again"
+        )
     total = Tally("render")
-    for bucket, rows in todo.items():
-        total += run.facts("render", f"b{bucket:05d}", rows, make)
+    with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as pool:
+        for bucket, rows in todo.items():
+            made = _made(rows, teacher, pool, measure, canonical_json(teacher.description), run.parts.licence.name)
+            total += run.facts("render", f"b{bucket:05d}", rows, _counted(made, progress))
     return total
+
+
+def _counted(
+    made: Iterable[Mapping[str, Sequence[Row]]], progress: Callable[[int], None]
+) -> Iterator[Mapping[str, Sequence[Row]]]:
+    for tables in made:
+        progress(1)
+        yield tables
+
+
+def _made(
+    rows: Sequence[Row],
+    teacher: Teacher,
+    pool: ThreadPoolExecutor,
+    measure: Measure | None,
+    regime: str,
+    licence: str,
+) -> Iterator[Mapping[str, Sequence[Row]]]:
+    """The tables of each row, in order, a few pictures behind the teacher."""
+    jobs = (RenderJob(row["text"], row["seed"], row["take"]) for row in rows)
+    waiting: deque[tuple[Row, Rendering, Future[bytes] | None]] = deque()
+    unscored: list[tuple[Row, Rendering]] = []
+    scores: deque[list[Row]] = deque()
+    provenance = dict(teacher.provenance)
+
+    def finish() -> Mapping[str, Sequence[Row]]:
+        row, result, encoding = waiting.popleft()
+        tables = _tables(row, result, encoding.result() if encoding else None, teacher.fingerprint)
+        notes = {"notes": dict(result.notes)} if result.notes else {}
+        tables["images"][0] |= {
+            "regime": regime, "licence": licence, "provenance": canonical_json(provenance | notes)
+        }  # fmt: skip
+        if measure:
+            tables["scores"] = scores.popleft()
+        return tables
+
+    for row, result in zip(rows, teacher.render_all(jobs), strict=True):
+        encoding = None if result.pixels is None else pool.submit(encode, result.pixels)
+        waiting.append((row, result, encoding))
+        unscored.append((row, result))
+        if measure and len(unscored) == SCORED_TOGETHER:
+            scores.extend(measure(unscored))
+            unscored = []
+            while waiting:
+                yield finish()
+        elif not measure and len(waiting) > LOOK_AHEAD:
+            yield finish()
+    if measure and unscored:
+        scores.extend(measure(unscored))
+    while waiting:
+        yield finish()
+
+
+def _tables(row: Row, result: Rendering, encoded: bytes | None, teacher: str) -> dict[str, list[Row]]:
+    image = {name: row[name] for name in ("image_id", "prompt_id", "take", "seed", "teacher")}
+    image |= {"error": result.error, "truth": None if result.truth is None else canonical_json(result.truth)}
+    tables: dict[str, list[Row]] = {"images": [image], "pixels": []}
+    if encoded is not None:
+        assert result.pixels is not None
+        height, width = result.pixels.shape[:2]
+        image |= {"width": width, "height": height, "sha256": hashlib.sha256(encoded).hexdigest()}
+        tables["pixels"] = [{"image_id": row["image_id"], "encoded": encoded}]
+    if result.latent is not None:
+        tables["latents"] = [{"image_id": row["image_id"], **_stored(result.latent)}]
+    if result.embeddings and row["take"] == 0:  # those of a prompt are the same for every take
+        tables["embeddings"] = [
+            {"prompt_id": row["prompt_id"], "teacher": teacher, "name": name, **_stored(tensor)}
+            for name, tensor in sorted(result.embeddings.items())
+        ]
+    return tables
+
+
+def _stored(tensor: RawTensor) -> Row:
+    return {"dtype": tensor.dtype, "shape": list(tensor.shape), "data": tensor.data}
 
 
 def encode(pixels: Pixels) -> bytes:

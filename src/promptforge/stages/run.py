@@ -14,28 +14,35 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from promptforge import recipe as recipes
 from promptforge.errors import ConfigError
 from promptforge.files import put
-from promptforge.protocols import Source
+from promptforge.protocols import Ask, Source
 from promptforge.recipe import Recipe
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages import parts as components
-from promptforge.stages.parts import Parts
+from promptforge.stages.parts import Part, Parts
 from promptforge.store import Commit, Store
 
 INCREMENT_S = 600.0  # facts are committed at least this often
+
+if TYPE_CHECKING:
+    from promptforge.stages.ask import Asker
 
 Row = dict[str, Any]
 
 DATASET = "dataset"  # folder inside the run folder that publish makes and replaces
 
-STAGES = ("generate", "filter", "dedup", "plan", "render", "score", "select", "publish")
+STAGES = (
+    *("generate", "filter", "dedup", "questions", "plan", "render", "respond"),
+    *("score", "lookalikes", "select", "publish"),
+)
+OPTIONAL = frozenset({"questions", "respond", "lookalikes"})  # stages of some recipes; the others show none of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +84,54 @@ class Run:
     parts: Parts
     store: Store
     _sources: dict[int, Source] = field(default_factory=dict)
-    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _askers: dict[str, Asker] = field(default_factory=dict)
+    _guard: threading.RLock = field(default_factory=threading.RLock)
 
     def source(self, position: int) -> Source:
         """The source at this place of the recipe, built once a process."""
         with self._guard:
             if position not in self._sources:
-                self._sources[position] = components.build_source(self.parts.sources[position], self.recipe.seed)
+                part = self.parts.sources[position]
+                self._sources[position] = components.build_source(part, self.recipe.seed, self.asker_of(part))
             return self._sources[position]
+
+    def ask(self, name: str) -> Ask:
+        """The language model of this name in the recipe, asked at most once for each request in this folder."""
+        from promptforge.stages.ask import Asker
+
+        with self._guard:
+            if name not in self._askers:
+                part = next(part for part in self.parts.llms if part.name == name)
+                prices = tuple(getattr(part.params, field, None) for field in ("price_in", "price_out"))
+                self._askers[name] = Asker(
+                    self.store,
+                    name,
+                    part.identity,
+                    lambda: components.build_language_model(part),
+                    price=(prices[0], prices[1]),
+                )
+            return self._askers[name]
+
+    def asker_of(self, part: Part) -> Ask | None:
+        """What a component asks with, if it asks."""
+        return None if part.asks is None else self.ask(part.asks)
+
+    def rest_models(self) -> None:
+        """Let language models of this process give back the accelerator's memory, before a teacher takes it."""
+        with self._guard:
+            for asker in self._askers.values():
+                asker.sleep()
 
     @cached_property
     def teacher_fingerprint(self) -> str:
-        """Fingerprint of the recipe's teacher."""
-        return components.build_teacher(self.parts.teacher).fingerprint
+        """Fingerprint of the recipe's teacher; no weights are loaded for it."""
+        return self.parts.fingerprint
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
         """The recipe without [run], with every default filled in: what a head and the manifest state."""
         return {
-            **self.recipe.model_dump(mode="json", exclude={"sources", "filters", "regime", "scorers", "run"}),
+            **self.recipe.model_dump(mode="json", exclude={"sources", "filters", "llm", "regime", "scorers", "run"}),
             **self.parts.resolved(),
         }
 
@@ -110,22 +146,20 @@ class Run:
         rows = sum(item.rows for item in commit.files if item.table != "pixels")
         return commit, Tally(unit.stage, done=1, rows=rows, seconds=time.monotonic() - start)
 
-    def facts(
-        self, stage: str, shard: str, rows: Sequence[Row], make: Callable[[Row], Mapping[str, Sequence[Row]]]
-    ) -> Tally:
-        """Make the facts of each row; commit them every `increment` rows or 10 minutes: the most that a kill loses.
+    def facts(self, stage: str, shard: str, rows: Sequence[Row], made: Iterable[Mapping[str, Sequence[Row]]]) -> Tally:
+        """Commit the facts of each row every `increment` rows or 10 minutes: the most that a kill loses.
 
-        `make` gives the rows of each table for one row; `rows` name facts that are known to be missing. How rows fall
-        into increments names files only.
+        `made` gives the rows of each table for one row, in the order of `rows`, and may work ahead; `rows` name facts
+        that are known to be missing. How rows fall into increments names files only.
         """
         total = Tally(stage)
         waiting: list[Row] = []
         tables: dict[str, list[Row]] = {}
         start = time.monotonic()
-        for number, row in enumerate(rows, 1):
+        for number, (row, found) in enumerate(zip(rows, made, strict=True), 1):
             waiting.append(row)
-            for table, made in make(row).items():
-                tables.setdefault(table, []).extend(made)
+            for table, lines in found.items():
+                tables.setdefault(table, []).extend(lines)
             full = len(waiting) == self.recipe.run.increment or time.monotonic() - start > INCREMENT_S
             if full or number == len(rows):
                 digest = digest_of({"stage": stage, "rows": waiting})

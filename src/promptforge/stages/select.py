@@ -126,6 +126,7 @@ def policy_rows(recipe: Recipe) -> list[dict[str, Any]]:
             "minimum": gate.min,
             "maximum": gate.max,
             "one_of": None if gate.one_of is None else list(gate.one_of),
+            "validated": gate.validated,
         }
         for name, gate in recipe.select.gates.items()
         for axis in gate.axes

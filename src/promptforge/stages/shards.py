@@ -48,7 +48,7 @@ PROMPT_COLUMNS = (
     "n_passed",
 )
 #: Further columns of data/, beside the picture and its scores.
-PICTURE_COLUMNS = ("image_id", "take", "seed", "width", "height", "teacher")
+PICTURE_COLUMNS = ("image_id", "take", "seed", "width", "height", "teacher", "teacher_licence")
 #: Columns that only index.parquet has.
 INDEX_COLUMNS = ("split", "keep_image", "image_reason", "sha256", "file", "file_row")
 

@@ -45,7 +45,9 @@ def a_run(root: Path, settings: list[str] | None = None) -> Run:
     }
     recipe = recipes.validate(recipes.override(raw, settings or []), "test")
     source = Part("files", files, files.Params(paths=("/home/somebody/prompts/mine.txt",)))
-    scorers = tuple(Part(module.__name__.rpartition(".")[2], module, module.Params()) for module in (technical, text))
+    scorers = tuple(
+        Part(name, module, module.Params(), name) for name, module in (("technical", technical), ("text", text))
+    )
     parts = Parts((source,), (), Part("canvas", canvas, canvas.Params()), scorers)
     return Run(root, recipe, parts, Store(root))
 
@@ -116,7 +118,18 @@ def fill(run: Run, *, pictures: bool = True, cuts: int = 2, side: int = 24) -> l
             encoded = encode(a_picture(number, side))
             plan.append({"image_id": name, "prompt_id": row["prompt_id"], "take": 0, "seed": seed, "teacher": teacher})
             plan[-1]["bucket"] = number % 2
-            images.append({**plan[-1], "regime": regime, "width": side, "height": side, "error": None, "truth": None})
+            images.append(
+                {
+                    **plan[-1],
+                    "regime": regime,
+                    "licence": "CC0-1.0",
+                    "provenance": "{}",
+                    "width": side,
+                    "height": side,
+                    "error": None,
+                    "truth": None,
+                }
+            )
             del images[-1]["bucket"]
             images[-1]["sha256"] = hashlib.sha256(encoded).hexdigest()
             pixels.append({"image_id": name, "encoded": encoded})
