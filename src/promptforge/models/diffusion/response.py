@@ -308,9 +308,9 @@ class Responder:
         return [self._distance(one, other) for one, other in zip(some, references, strict=True)]
 
     def _distance(self, one: Any, reference: Any) -> float:
-        norm, wide = self._torch.linalg.vector_norm, self._torch.float64
-        below = float(norm(reference, dtype=wide))
-        return float(norm(one - reference, dtype=wide)) / below if below else math.nan
+        wide = self._torch.float64
+        below = float(reference.to(wide).norm())
+        return float((one.to(wide) - reference.to(wide)).norm()) / below if below else math.nan
 
     def _shuffles(self, text: str) -> tuple[str, ...]:
         return variants.shuffles(text, self._settings.shuffles)

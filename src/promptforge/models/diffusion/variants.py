@@ -86,10 +86,9 @@ def neutralised(text: str, span: tuple[int, int], count: Count) -> str | None:
             return f"{before}{' '.join(words)}{after}"
         if n > target:
             break
-    for exchanged in (1, 2):
-        head = words[:-exchanged]
-        for tail in product(NEUTRAL, repeat=exchanged):
-            made = f"{before}{' '.join([*head, *tail])}{after}"
+    for n_words, exchanged in product((len(words), len(words) - 1), (1, 2)):
+        for tail in product(NEUTRAL, repeat=exchanged) if n_words >= exchanged else ():
+            made = f"{before}{' '.join([*words[: n_words - exchanged], *tail])}{after}"
             if count(made) == target and made != text:
                 return made
     return None
