@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from promptforge import __version__
+from promptforge.commands.import_options import Import
 from promptforge.errors import PromptforgeError
 
 AxisName = Literal["image_quality", "semantic_understanding", "text_rendering"]
@@ -166,6 +167,27 @@ def serve(*, port: Annotated[int | None, Parameter(help="port on 127.0.0.1; a fr
     from promptforge.flows.serve import serve_until_stopped
 
     return serve_until_stopped(port)
+
+
+@app.command(sort_key=10)
+def import_images(
+    path: Annotated[str, Parameter(help="folder of pictures with metadata.jsonl or captions in .txt, or Parquet")],
+    /,
+    *,
+    options: Import,
+    recipe: Annotated[str, Parameter(help="checks, scorers and gates")] = "imported",
+    run: Annotated[
+        Path | None, Parameter(help="a run whose prompts these are pictures of; works in its folder")
+    ] = None,
+    out: Annotated[str | None, Parameter(help="run folder; runs/<name of the recipe> by default")] = None,
+    settings: Settings = None,
+) -> int:
+    """Score and publish pictures that were rendered elsewhere."""
+    from promptforge.commands import import_images as command
+    from promptforge.commands.terminal import find_run
+
+    chosen = None if run is None else find_run(run)
+    return command.import_images(path, options, recipe, chosen, out, settings or ())
 
 
 def main(tokens: Sequence[str] | None = None) -> None:

@@ -1,0 +1,1 @@
+"""Reading what was rendered elsewhere: which picture belongs to which prompt, and its pixels."""
