@@ -1,0 +1,228 @@
+"""A pipeline from files to the device: safetensors alone, no code from files, weights placed as memory allows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptforge.errors import ConfigError, EnvironmentFault
+from promptforge.models import licences, weights
+from promptforge.models.diffusion import memory, speed
+from promptforge.models.diffusion.settings import FILES, Memory, Settings
+from promptforge.models.torch_setup import device_of, load_torch, provenance
+
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+_CLASSES = {"flux": "FluxPipeline", "sd3": "StableDiffusion3Pipeline", "auto": "AutoPipelineForText2Image"}
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".msgpack")
+
+
+@dataclass
+class Loaded:
+    """A pipeline on its device. `encoders` and `denoiser` are parked where the memory mode moves them."""
+
+    pipe: Any
+    device: str
+    settings: Settings
+    mode: Memory
+    encoders: memory.Parked | None
+    denoiser: memory.Parked | None
+    provenance: dict[str, Any]
+
+    @property
+    def dtype(self) -> Any:
+        """The type of weights and arithmetic, as torch has it."""
+        return getattr(load_torch(), DTYPES[self.settings.dtype])
+
+    @contextmanager
+    def encoding(self) -> Iterator[None]:
+        """Text encoders are on the device inside, and off it again before the denoiser is back."""
+        if self.denoiser:
+            self.denoiser.leave()
+        if self.encoders:
+            self.encoders.enter()
+        try:
+            yield
+        finally:
+            if self.encoders:
+                self.encoders.leave()
+            if self.denoiser:
+                self.denoiser.enter()
+
+
+def load(settings: Settings, rank: int = 0) -> Loaded:
+    """Load, place and speed up. Raises ConfigError and EnvironmentFault as `pipeline_on_cpu` and `memory.choose`."""
+    torch = load_torch()
+    device = device_of(rank)
+    pipe = pipeline_on_cpu(settings)
+    sizes = memory.sizes_of(pipe, settings)
+    mode: Memory
+    if settings.memory != "auto":
+        mode = settings.memory
+    elif device == "cpu":
+        mode = "resident"
+    else:
+        free = torch.cuda.mem_get_info(device)[0] / memory.GIB
+        order: tuple[Memory, ...] = ("resident", "model_offload") if settings.pipeline == "auto" else memory.ORDER
+        mode = memory.choose(sizes, free, order)
+    return place(pipe, settings, mode, device)
+
+
+def place(pipe: Any, settings: Settings, mode: Memory, device: str) -> Loaded:
+    """The pipeline's weights where the mode wants them, the denoiser sped up."""
+    encoders = denoiser = None
+    net = memory.denoiser_of(pipe)
+    more = speed.before_placing(pipe, settings, mode, device)
+    if settings.pipeline == "auto":
+        if mode == "resident" or device == "cpu":
+            pipe.to(device)
+        else:
+            pipe.enable_model_cpu_offload(device=device)
+    elif mode == "resident":
+        pipe.to(device)
+    else:
+        pipe.vae.to(device)
+        encoders = memory.Parked(memory.encoders_of(pipe), device)
+        if mode == "encoders_to_cpu":
+            net.to(device)
+        elif mode == "model_offload":
+            denoiser = memory.Parked({"denoiser": net}, device)
+            denoiser.enter()
+        else:
+            speed.fetch_blocks(net, device)
+    more |= speed.after_placing(pipe, settings, mode, device)
+    found = {**provenance(device), **_versions(), "memory": mode, **more}
+    return Loaded(pipe, device, settings, mode, encoders, denoiser, found)
+
+
+def pipeline_on_cpu(settings: Settings) -> Any:
+    """The pipeline with its scheduler, in host memory, as diffusers loads it.
+
+    Raises EnvironmentFault naming the model, its licence, the token variable and the disk where files are missing, or
+    where they hold pickles or code; ConfigError where the settings do not fit the pipeline.
+    """
+    known = licences.known_model(settings.model)
+    folder = weights.locate(
+        settings.model,
+        settings.revision,
+        needs=FILES,
+        gib=known.gib if known else None,
+        licence=known.licence.name if known else settings.licence or "",
+    )
+    check_folder(folder)
+    torch = load_torch()
+    import diffusers
+
+    quiet()
+    loader = getattr(diffusers, _CLASSES[settings.pipeline])
+    try:
+        pipe = loader.from_pretrained(
+            folder,
+            dtype=getattr(torch, DTYPES[settings.dtype]),
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError, KeyError) as exc:
+        raise EnvironmentFault(f"{settings.model}: not loaded as {_CLASSES[settings.pipeline]}: {exc}") from exc
+    wanted = _CLASSES[settings.pipeline]
+    if settings.pipeline != "auto" and type(pipe).__name__ != wanted:
+        raise ConfigError(f"{settings.model}: is a {type(pipe).__name__}, pipeline {settings.pipeline!r} is {wanted}")
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = scheduler_of(pipe, settings)
+    return pipe
+
+
+def check_folder(folder: Path) -> None:
+    """Raise EnvironmentFault unless this is a pipeline whose every part is safetensors and holds no code."""
+    weights.require_safe(folder)
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise EnvironmentFault(
+            f"{folder}: no model_index.json; expected the folder of a whole pipeline, as save_pretrained writes it"
+        )
+    try:
+        parts = json.loads(index.read_text(encoding="utf-8"))
+    except ValueError as exc:
+        raise EnvironmentFault(f"{index}: not JSON ({exc}); fetch the model anew") from exc
+    for name, part in sorted(parts.items()):
+        if name.startswith("_") or not isinstance(part, list) or None in part:
+            continue
+        inside = weights.files_of(folder / name, ("*",)) if (folder / name).is_dir() else []
+        if code := [path.name for path in inside if path.suffix == ".py"]:
+            raise EnvironmentFault(
+                f"{folder / name}: holds {code[0]}; Python from a model's folder is never run: take another model"
+            )
+        suffixes = {path.suffix for path in inside}
+        if suffixes & set(_PICKLES) and ".safetensors" not in suffixes:
+            weights.require_safe(folder / name)
+
+
+def scheduler_of(pipe: Any, settings: Settings) -> Any:
+    """The pipeline's own scheduler, or the one that the settings name, with the fixed shift if one is set.
+
+    Raises ConfigError where the name is no scheduler of diffusers or the pipeline cannot drive it.
+    """
+    import diffusers
+
+    scheduler, own = pipe.scheduler, type(pipe.scheduler)
+    chosen: Any = own if settings.scheduler is None else getattr(diffusers, settings.scheduler, None)
+    if diffusers.SchedulerMixin not in getattr(chosen, "__mro__", ()):
+        raise ConfigError(
+            f"scheduler {settings.scheduler!r}: no such scheduler in diffusers; its own is {own.__name__}"
+        )
+    more: dict[str, Any] = {}
+    if settings.pipeline != "auto" and chosen is not own:
+        # of the others only these follow a flow's straight path, and only if told to
+        if "use_flow_sigmas" not in chosen().config or not {"mu"} <= set(_arguments(chosen.set_timesteps)):
+            raise ConfigError(f"scheduler {chosen.__name__}: cannot follow a flow; leave it out for {own.__name__}")
+        more = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+    if settings.shift is not None:
+        name = "flow_shift" if more else "shift"
+        more |= {name: settings.shift, "use_dynamic_shifting": False}
+    if chosen is own and not more:
+        return _not_random(scheduler, settings)
+    return _not_random(chosen.from_config(scheduler.config, **more), settings)
+
+
+def _not_random(scheduler: Any, settings: Settings) -> Any:
+    if settings.pipeline != "auto" and getattr(scheduler.config, "stochastic_sampling", False):
+        raise ConfigError(
+            f"{settings.model}: its scheduler draws noise at each step from no seed of ours (stochastic_sampling);"
+            " name another scheduler"
+        )
+    return scheduler
+
+
+def _arguments(function: Any) -> list[str]:
+    import inspect
+
+    return list(inspect.signature(function).parameters)
+
+
+def quiet() -> None:
+    """No progress bars, no warnings for each truncated prompt: on standard error they drown what matters."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
+
+
+def _versions() -> dict[str, str]:
+    import os
+
+    import transformers
+
+    torch = load_torch()
+    found = {
+        "transformers": str(transformers.__version__),
+        "attention": os.environ.get("DIFFUSERS_ATTN_BACKEND", "native"),
+    }
+    if not torch.cuda.is_available():
+        found["threads"] = str(torch.get_num_threads())
+    return found
