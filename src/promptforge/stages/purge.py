@@ -3,7 +3,8 @@
 Every record of the folder is looked at, in force or not. A purged row of prompts keeps where it came from and loses the
 rest; its verdicts, scores, pictures, selection and publication go. That is what generate makes of the row from then on,
 so a rerun brings nothing back, in whatever spelling. Selection and data set are then made anew; rendered and scored is
-only what moves up into the quota.
+only what moves up into the quota. Where a language model wrote the text, the reason takes its place in the answer, so
+that it is never asked for anew; what one said about it goes.
 
 The tombstone is committed first, so a call that was cut off is finished by any later one. dataset/ goes before the new
 one is made: where that fails (an input file is gone), there is no data set rather than one with the text.
@@ -17,6 +18,7 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +30,21 @@ from promptforge.lock import Lock
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages import pipeline
+from promptforge.stages.answers import emptied
 from promptforge.stages.run import DATASET, Tally
 from promptforge.store import Commit, Store, TableFile
 
 _REASON = re.compile(r"[a-z][a-z0-9_]*")
 # What depends goes first: scores are found through images, everything through prompts.
 _ORDER = (
-    *("publish", "select", "lookalikes", "score", "respond", "questions", "dedup", "filter", "plan", "render"),
-    "generate",
+    *("publish", "select", "lookalikes", "label", "score", "respond", "questions", "dedup", "filter", "plan"),
+    *("render", "generate", "ask"),
 )
 _BY_PROMPT = (
     *("verdicts", "render_plan", "images", "selection", "published"),
     *("questions", "embeddings", "prompt_scores"),
 )
-_BY_IMAGE = ("pixels", "scores", "measured", "latents")
+_BY_IMAGE = ("pixels", "scores", "measured", "latents", "labels")
 _KEPT = ("row_id", "source", "source_part", "source_row", "stream_order", "licence")
 
 
@@ -88,6 +91,11 @@ class _Gone:
     folds: pa.Array  # its keys
     prompts: pa.Array
     images: pa.Array
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The prompt_ids."""
+        return frozenset(self.prompts.to_pylist())
 
     @classmethod
     def read(cls, store: Store) -> _Gone:
@@ -165,6 +173,8 @@ def _rewrite(store: Store, commit: Commit, gone: _Gone) -> None:
             tables[table] = _without(rows, "prompt_id", gone.prompts)
         elif table in _BY_IMAGE:
             tables[table] = _without(rows, "image_id", gone.images)
+        elif table == "responses":
+            tables[table] = emptied(rows, gone.reasons, gone.names)
         elif table == "lookalikes":
             tables[table] = _without(_without(rows, "image_id", gone.images), "other_id", gone.images)
     if "prompts" in tables:
@@ -177,12 +187,16 @@ def _concerned(store: Store, commit: Commit, gone: _Gone) -> bool:
     """Whether a record holds anything that is gone. Pixels lie beside their images, so these are asked instead."""
     keys = dict.fromkeys(_BY_PROMPT, ("prompt_id", gone.prompts))
     keys |= {"scores": ("image_id", gone.images), "prompts": ("fold_key", gone.folds)}
-    if any(item.table == "lookalikes" for item in commit.files):
-        return True  # either picture of a pair may be gone, and the table is small
+    if commit.stage in ("label", "lookalikes"):
+        return True  # small tables; either picture of a pair may be gone
     for item in commit.files:
         if item.table in keys:
             column, names = keys[item.table]
             if pc.any(pc.is_in(store.read(item, [column])[column], value_set=names)).as_py():
+                return True
+        elif item.table == "responses":
+            rows = store.read(item)
+            if emptied(rows, gone.reasons, gone.names) is not rows:
                 return True
     return False
 
