@@ -4,16 +4,18 @@ Only files that hold no code are ever taken: safetensors, JSON, TOML, text and t
 40-digit revision, so that it names the same bytes for ever; then `identity` needs no look at them. A local path is
 named by the SHA-256 of its files, never by where it lies.
 
-Not covered: partial files of an interrupted download (huggingface_hub resumes them).
+An interrupted download is told by the files that the folder's own indexes name and that are not there; the next try
+with a network goes on where it stopped. Not covered: a file that is there and damaged.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,17 +34,17 @@ def is_local(source: str) -> bool:
 
 
 def check(source: str, revision: str | None) -> None:
-    """Raise ConfigError unless `source` is a path, or a hub id with a full commit hash as revision."""
+    """Raise ConfigError unless `source` is a path without a revision, or a hub id with a full commit hash as one."""
     if is_local(source):
-        if revision is not None:
-            raise ConfigError(f"{source} is a path, which has no revision; leave revision out")
+        if revision:  # '' is what a command line can set to take a recipe's revision away
+            raise ConfigError(f"{source} is a path, which has no revision; leave revision out, or set it to ''")
         return
     if not _HUB_ID.match(source):
         raise ConfigError(f"{source!r} is neither a path nor a hub id such as owner/name")
     if revision is None or not _REVISION.match(revision):
         raise ConfigError(
             f"{source}: revision is {revision!r}; expected the 40 hex digits of a commit, so that it always names the"
-            " same files (the model page shows it under Files, History)"
+            f" same files; `hf models info {source}` shows it as sha, the model page under Files, History"
         )
 
 
@@ -61,12 +63,18 @@ def locate(
             raise EnvironmentFault(f"{path}: no such model file or folder; give the path of one, or a hub id")
         return path
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     size = f", {gib:g} GiB of disk" if gib else ""
     what = f"{source} at {str(revision)[:12]}"
     try:
-        return Path(snapshot_download(source, revision=revision, allow_patterns=list(needs)))
+        folder = Path(snapshot_download(source, revision=revision, allow_patterns=list(needs)))
     except GatedRepoError as exc:
         raise EnvironmentFault(
             f"{what}: gated; accept its licence{f' ({licence})' if licence else ''} on its page with your account, and"
@@ -77,31 +85,96 @@ def locate(
             f"{what}: the hub has no such repository, or hides it; check the id, and set {TOKEN_VARIABLE} where it is"
             " private"
         ) from exc
+    except RevisionNotFoundError as exc:
+        raise EnvironmentFault(
+            f"{what}: the repository has no such revision; `hf models info {source}` shows the newest as sha"
+        ) from exc
     except LocalEntryNotFoundError as exc:
         raise EnvironmentFault(
             f"{what}: not on this machine and the hub cannot be reached (HF_HUB_OFFLINE="
-            f"{os.environ.get('HF_HUB_OFFLINE', '0')}); fetch it where there is a network with: hf download {source}"
-            f" --revision {revision}{size}; or give a local path"
+            f"{os.environ.get('HF_HUB_OFFLINE', '0')}); fetch it where there is a network with:"
+            f" {command(source, revision, needs)}{size}; or give a local path"
         ) from exc
     except (HfHubHTTPError, OSError) as exc:
         remedy = "try again"
         if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
             remedy = f"the disk is full; make room{size}, or set HF_HOME to a larger one"
         raise EnvironmentFault(f"{what}: could not be fetched ({type(exc).__name__}: {exc}); {remedy}") from exc
+    if absent := sorted(_absent(folder)):  # without a network the hub's library gives a half-fetched folder as it is
+        raise EnvironmentFault(
+            f"{what}: {len(absent)} of its files are missing here, the first {absent[0]}; fetch the rest where there is"
+            f" a network with: {command(source, revision, needs)}"
+        )
+    return folder
+
+
+def command(source: str, revision: str | None, needs: Sequence[str] = SAFE_FILES) -> str:
+    """What a person types to fetch the files; none of the repository's others."""
+    chosen = " ".join(f"--include '{pattern}'" for pattern in needs)
+    return f"hf download {source} --revision {revision} {chosen}"
 
 
 def is_here(source: str, revision: str | None, needs: Sequence[str] = ("*.json",)) -> bool:
-    """Whether the files are on this machine already, without asking the network."""
+    """Whether all of the files are on this machine already, without asking the network."""
+    return not missing_here(source, revision, needs)
+
+
+def missing_here(source: str, revision: str | None, needs: Sequence[str] = ("*.json",)) -> list[str]:
+    """What of the files is not on this machine, sorted; asks no network. `needs` as for `locate`."""
     if is_local(source):
-        return Path(source).expanduser().exists()
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return sorted(_absent(path))
+        return [] if path.exists() else [str(path)]
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(source, revision=revision, allow_patterns=list(needs), local_files_only=True))
     except (LocalEntryNotFoundError, OSError, ValueError):
-        return False
-    return any(folder.rglob("*.safetensors"))
+        return ["everything"]
+    return sorted(_absent(folder))
+
+
+def revisions_here(source: str) -> list[str]:
+    """Commits of a hub id that are on this machine, the one that `main` meant at the last look first."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=source, repo_type="model")
+    found = sorted(path.name for path in folder.glob("snapshots/*") if _REVISION.match(path.name))
+    try:
+        main = (folder / "refs" / "main").read_text("utf-8").strip()
+    except OSError:
+        main = ""
+    return sorted(found, key=lambda commit: commit != main)
+
+
+def _absent(folder: Path) -> Iterator[str]:
+    """Files that the folder's indexes name and that are not there; or that it has no weights at all."""
+    if not any(path.exists() for path in folder.rglob("*.safetensors")):
+        yield "*.safetensors"
+    for index in folder.rglob("*.safetensors.index.json"):
+        named = _json(index).get("weight_map")
+        for name in set(named.values()) if isinstance(named, dict) else ():
+            if not (index.parent / str(name)).exists():
+                yield (index.parent / str(name)).relative_to(folder).as_posix()
+    for name, what in _json(folder / "model_index.json").items():
+        if not isinstance(what, list) or name.startswith("_") or None in what:
+            continue
+        part = folder / name
+        if not part.is_dir():
+            yield f"{name}/"
+        elif (part / "config.json").exists() and not any(path.exists() for path in part.glob("*.safetensors")):
+            yield f"{name}/*.safetensors"
+
+
+def _json(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def identity(source: str, revision: str | None, needs: Sequence[str] = SAFE_FILES) -> dict[str, str]:
