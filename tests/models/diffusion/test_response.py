@@ -7,14 +7,14 @@ import pytest
 
 from promptforge.errors import ConfigError
 from promptforge.models.diffusion import variants
-from promptforge.models.diffusion.response import Conditions, Responder, ResponseSettings, boxes_of
+from promptforge.models.diffusion.response import Responder, ResponseSettings, boxes_of, build
+from promptforge.models.diffusion.settings import Settings
 from promptforge.models.torch_setup import load_torch
-from promptforge.protocols import RawTensor
 from promptforge.records import noise_seed
 
 pytestmark = pytest.mark.models
 
-CONDITIONS = Conditions(size=64, steps=4, guidance=3.5, max_sequence_length=48)
+TEACHER = {"dtype": "fp32", "size": 64, "steps": 4, "guidance": 3.5, "max_sequence_length": 48}
 SETTINGS = ResponseSettings(timesteps=(0.0, 0.5), reference="a plain picture", shuffles=2, nonvisual=3, word_swap_px=64)
 LONG = "a red fox under a tree, in deep snow, oil painting of a winter day"
 SIGN = 'a wooden sign that says "OPEN" on a wall'
@@ -31,24 +31,38 @@ def one_thread():
 
 
 @pytest.fixture(scope="module", params=["flux", "sd3"])
-def pipe(request, tmp_path_factory):
+def teacher(request, tmp_path_factory):
+    """Settings of a tiny pipeline in a folder."""
     load_torch()
-    import diffusers
-
     from tests.tiny_models.pipelines import tiny_flux, tiny_sd3
 
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "flux":
-        loaded = diffusers.FluxPipeline.from_pretrained(tiny_flux(folder))
-    else:
-        loaded = diffusers.StableDiffusion3Pipeline.from_pretrained(tiny_sd3(folder))
-    loaded.set_progress_bar_config(disable=True)
-    return loaded
+    make = {"flux": tiny_flux, "sd3": tiny_sd3}[request.param]
+    folder = make(tmp_path_factory.mktemp(request.param))
+    return Settings(model=str(folder), pipeline=request.param, **TEACHER)
 
 
 @pytest.fixture(scope="module")
-def responder(pipe):
-    return Responder(pipe, CONDITIONS, SETTINGS)
+def responder(teacher):
+    return build(teacher, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def pipe(responder):
+    return responder._pipe
+
+
+@pytest.fixture(scope="module")
+def reference(responder):
+    """Embeddings of the reference prompt by the names of the pipeline's call, the empty negative prompt's too."""
+    import torch
+
+    names = ["prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"]
+    n_encoders = 3
+    if type(responder._pipe).__name__ == "FluxPipeline":
+        names, n_encoders = names[::2], 2
+    with torch.no_grad():  # with gradients other kernels run, some 1e-6 apart
+        found = responder._pipe.encode_prompt(*["a plain picture"] * n_encoders, max_sequence_length=48)
+    return dict(zip(names, found, strict=False))  # FLUX gives the ids of its tokens too
 
 
 def own_call(pipe, generator_seed, **prompt):
@@ -96,13 +110,11 @@ class TestVelocity:
                 wanted = unpacked(pipe, seen[step][1])
                 assert torch.equal(responder.velocity("a plain picture", step, noise), wanted)
 
-    def test_inputs_of_another_prompt_are_those_of_a_call_with_its_embedding(self, pipe, responder):
+    def test_inputs_of_another_prompt_are_those_of_a_call_with_its_embedding(self, pipe, responder, reference):
         import torch
 
-        reference = responder._encode("a plain picture", both=True)  # pooled embeddings held fixed
-        seen = own_call(
-            pipe, noise_seed("response", 1, 0), **{**reference, "prompt_embeds": responder.embed("a red fox")}
-        )
+        embeds = responder.embed("a red fox").embeds  # the pooled embeddings stay the reference's
+        seen = own_call(pipe, noise_seed("response", 1, 0), **{**reference, "prompt_embeds": embeds})
         ours, (theirs, output) = responder.inputs("a red fox", 0, 1), seen[0]
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
@@ -122,28 +134,27 @@ class TestVelocity:
         assert differ == {"encoder_hidden_states"}
         assert one["encoder_hidden_states"].shape == other["encoder_hidden_states"].shape
 
-    def test_a_zero_pooled_embedding_is_zero_for_every_prompt(self, pipe):
-        zero = Responder(pipe, CONDITIONS, SETTINGS.model_copy(update={"pooled": "zero"}))
+    def test_a_zero_pooled_embedding_is_zero_for_every_prompt(self, teacher):
+        zero = build(teacher.model_copy(update={"pooled": "zero"}), SETTINGS)
         assert not zero.inputs("a red fox", 0, 0)["pooled_projections"].any()
 
     def test_stored_embeddings_give_the_same_velocity(self, responder):
         import torch
 
-        embeds = responder.embed("a red fox")
-        data = embeds[0].contiguous().numpy().tobytes()
-        stored = RawTensor(str(embeds.dtype).removeprefix("torch."), tuple(embeds.shape[1:]), data)
+        stored = responder.embed("a red fox").stored(with_pooled=True)["prompt_embeds"]
+        assert stored.shape[0] >= 48  # the full length, padding too
         assert torch.equal(responder.velocity(stored, 2, 1), responder.velocity("a red fox", 2, 1))
 
     def test_embeddings_of_another_length_are_refused(self, responder):
-        embeds = responder.embed("a red fox")
+        embeds = responder.embed("a red fox").embeds
         with pytest.raises(ConfigError, match="another max_sequence_length"):
             responder.velocity(embeds[:, :-1], 0, 0)
 
-    def test_the_pipeline_is_left_as_it_was(self, pipe):
+    def test_the_pipeline_is_left_as_it_was(self, pipe, responder):
         import torch
 
         before = own_call(pipe, 5, prompt="a red fox")[-1][1]
-        Responder(pipe, CONDITIONS, SETTINGS).response("three blue cups")
+        Responder(responder._loaded, SETTINGS).response("three blue cups")
         seen = own_call(pipe, 5, prompt="a red fox")
         assert len(seen) == 4
         assert torch.equal(seen[-1][1], before)
@@ -163,10 +174,10 @@ class TestResponse:
                 parts.append(math.sqrt(((one - ref) ** 2).sum()) / math.sqrt((ref**2).sum()))
         assert responder.response(LONG)[0].value == pytest.approx(sum(parts) / 4, rel=1e-12)
 
-    def test_noises_are_shared_by_all_prompts_and_by_a_new_responder(self, pipe, responder):
-        again = Responder(pipe, CONDITIONS, SETTINGS)
+    def test_noises_are_shared_by_all_prompts_and_by_a_new_responder(self, responder):
+        again = Responder(responder._loaded, SETTINGS)
         assert again.response(LONG) == responder.response(LONG)
-        other = Responder(pipe, CONDITIONS, SETTINGS.model_copy(update={"seed": 1}))
+        other = Responder(responder._loaded, SETTINGS.model_copy(update={"seed": 1}))
         assert other.response(LONG)[0].value != responder.response(LONG)[0].value
 
     def test_swapping_the_two_noises_changes_nothing(self, responder):
@@ -223,11 +234,11 @@ class TestWordSwap:
         """x_t = sigma noise + (1 - sigma) x0: at the first step sigma is 1, and the picture does not matter."""
         import torch
 
-        black, white = (responder._encoded(np.full((64, 64, 3), level, np.uint8)) for level in (0, 255))
+        black, white = (responder.encoded(np.full((64, 64, 3), level, np.uint8)) for level in (0, 255))
         start = responder.inputs("", 0, 1)["hidden_states"][-1:]
-        assert torch.equal(responder._noised(black, 0, 1), start)
+        assert torch.equal(responder.noised(black, 0, 1), start)
         sigma = float(pipe.scheduler.sigmas[2])
-        there = responder._noised(white, 2, 1) - responder._noised(black, 2, 1)
+        there = responder.noised(white, 2, 1) - responder.noised(black, 2, 1)
         torch.testing.assert_close(there, (1 - sigma) * (white - black))
 
     def test_encoding_undoes_the_pipelines_decoding(self, pipe, responder):
@@ -237,12 +248,12 @@ class TestWordSwap:
         with torch.no_grad():
             scaled = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
             mean = pipe.vae.encode(scaled).latent_dist.mean
-        back = responder._unpacked(responder._encoded(pixels)) / pipe.vae.config.scaling_factor
+        back = responder._unpacked(responder.encoded(pixels)) / pipe.vae.config.scaling_factor
         torch.testing.assert_close(back + pipe.vae.config.shift_factor, mean[0])
 
     def test_a_box_takes_every_cell_that_it_touches(self, responder):
         """Cells of 8 px: x from 15 to 17 touches columns 1 and 2, y from 0 to 8 row 0."""
-        mask = responder._region(boxes_of([[(15, 0), (17, 0), (17, 8), (15, 8)]]))
+        mask = responder.region(boxes_of([[(15, 0), (17, 0), (17, 8), (15, 8)]]))
         assert mask.nonzero().tolist() == [[0, 1], [0, 2]]
 
     def test_without_a_region_or_a_word_there_is_no_value(self, responder):
@@ -255,12 +266,7 @@ class TestWordSwap:
             responder.word_swap(SIGN, ["OPEN"], np.zeros((32, 32, 3), np.uint8), [(0, 0, 8, 8)])
 
 
-def test_a_pipeline_of_another_kind_is_refused(tmp_path):
-    load_torch()
-    import diffusers
-
-    from tests.tiny_models.pipelines import tiny_sd
-
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(tiny_sd(tmp_path), safety_checker=None)
-    with pytest.raises(ConfigError, match="cannot measure a StableDiffusionPipeline; it knows FluxPipeline"):
-        Responder(pipe, CONDITIONS, SETTINGS)
+def test_a_pipeline_of_another_kind_is_refused_before_it_is_loaded(tmp_path):
+    teacher = Settings(model=str(tmp_path), pipeline="auto")
+    with pytest.raises(ConfigError, match="as pipeline 'auto'; it knows flux and sd3"):
+        build(teacher, SETTINGS)

@@ -27,15 +27,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.models.diffusion import variants
+from promptforge.models.diffusion.artists import LatentArtist
+from promptforge.models.diffusion.loading import Loaded, load
+from promptforge.models.diffusion.prompts import Encoded
+from promptforge.models.diffusion.settings import Settings
+from promptforge.models.diffusion.tensors import torch_tensor
 from promptforge.models.torch_setup import load_torch
-from promptforge.protocols import Pixels, RawTensor, Score
+from promptforge.protocols import Pixels, RawTensor, RenderJob, Score
 from promptforge.records import canonical_json, digest_of, noise_seed
 
 VERSION = 1
@@ -50,7 +54,7 @@ Box = tuple[float, float, float, float]  #: x0, y0, x1, y1 in px of the picture
 
 
 class ResponseSettings(BaseModel):
-    """What is measured of each prompt; the conditions (size, steps, guidance, length) are the teacher's own."""
+    """What is measured of each prompt; size, steps, guidance, length and pooled embedding are the teacher's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,9 +68,6 @@ class ResponseSettings(BaseModel):
     noises: int = Field(2, ge=1, le=16, description="starting noises, the same for every prompt")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of these noises")
     reference: str = Field("", description="prompt that every prompt is compared with")
-    pooled: Literal["reference", "zero"] = Field(
-        "reference", description="pooled CLIP embedding for every prompt: the reference's, or zeros as in DistillT5"
-    )
     shuffles: int = Field(4, ge=0, le=64, description="orders of the prompt's own words to compare with")
     nonvisual: int = Field(16, ge=0, le=42, description="non-visual sentences to compare with, nearest in tokens")
     clauses: int = Field(6, ge=0, le=32, description="clauses measured, from the first; 0: none")
@@ -81,16 +82,6 @@ class ResponseSettings(BaseModel):
         return tuple(sorted({math.floor(share * n_steps) for share in self.timesteps}))
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What the teacher draws with; the same for every text that is compared. Size in px, square."""
-
-    size: int
-    steps: int
-    guidance: float
-    max_sequence_length: int
-
-
 def identity(settings: ResponseSettings) -> dict[str, Any]:
     """What decides the measurements besides the teacher and the text; `sample` does not."""
     return {
@@ -101,44 +92,58 @@ def identity(settings: ResponseSettings) -> dict[str, Any]:
 
 
 class Responder:
-    """Measures prompts with a loaded pipeline, which it leaves as it was. One text a pass, so that none moves another.
+    """Measures prompts with the teacher's own pipeline and settings. One text a pass, so that none moves another.
 
-    Building it draws the reference prompt once for each noise, as far as the last measured step.
+    Building it draws the reference prompt once for each noise.
     """
 
-    def __init__(self, pipe: Any, conditions: Conditions, settings: ResponseSettings) -> None:
+    def __init__(self, loaded: Loaded, settings: ResponseSettings) -> None:
+        check(loaded.settings)
         self._torch = load_torch()
-        self._pipe = pipe
-        self._family = _family(pipe)
-        self._conditions = conditions
+        self._loaded = loaded
+        self._pipe = loaded.pipe
+        self._teacher = loaded.settings
         self._settings = settings
-        self.steps = settings.steps_of(conditions.steps)
+        self._flux = loaded.settings.pipeline == "flux"
+        self._artist = LatentArtist(loaded)
+        self.steps = settings.steps_of(loaded.settings.steps)
+        self._points = [(step, noise) for step in self.steps for noise in range(settings.noises)]
         self._calls: dict[tuple[int, int], dict[str, Any]] = {}
         self._starts: list[Any] = []
-        self._sigmas: dict[int, float] = {}
+        reference = self.embed(settings.reference)
         for noise in range(settings.noises):
-            self._trace(noise)
-        self._reference = self._velocities(settings.reference)
+            self._trace(noise, reference)
+        self._reference = self._velocities(reference.embeds)
         self._nonvisual: dict[str, float] = {}
 
     def response(self, text: str) -> tuple[Score, ...]:
         """Every metric that needs no picture, in the order of METRICS."""
-        own = self._velocities(text)
+        settings, n_tokens = self._settings, self.n_tokens(text)
+        shuffles = variants.shuffles(text, settings.shuffles)
+        plain = variants.nearest_in_length(n_tokens, settings.nonvisual, self.n_tokens)
+        spans = variants.clauses(text, settings.clauses) if settings.clauses else ()
+        neutral = [variants.neutralised(text, span, self.n_tokens) for span in spans]
+        new = [sentence for sentence in plain if sentence not in self._nonvisual]
+        embeds = self._embedded([text, *shuffles, *new, *filter(None, neutral)])
+        own = self._velocities(embeds[text])
         parts = self._distances(own, self._reference)
         value = _mean(parts)
-        noises = self._settings.noises
-        by_step = [_mean(parts[start : start + noises]) for start in range(0, len(parts), noises)]
-        detail = {"by_timestep": _rounded(by_step), "n_tokens": self.n_tokens(text)}
-        others = [_mean(self._distances(self._velocities(each), self._reference)) for each in self._shuffles(text)]
-        nearest = variants.nearest_in_length(self.n_tokens(text), self._settings.nonvisual, self.n_tokens)
-        plain = [self._nonvisual_response(sentence) for sentence in nearest]
         if not math.isfinite(value):
             return tuple(Score(metric, None, "not_finite") for metric in METRICS)
+        by_step = [_mean(parts[at : at + settings.noises]) for at in range(0, len(parts), settings.noises)]
+        detail = {"by_timestep": _rounded(by_step), "n_tokens": n_tokens}
+        shuffled = [_mean(self._distances(self._velocities(embeds[each]), self._reference)) for each in shuffles]
+        for each in new:
+            self._nonvisual[each] = _mean(self._distances(self._velocities(embeds[each]), self._reference))
+        others = [self._nonvisual[each] for each in plain]
+        clauses = [
+            None if other is None else _mean(self._distances(own, self._velocities(embeds[other]))) for other in neutral
+        ]
         return (
             Score("response", value, canonical_json(detail)),
-            Score("shuffled_percentile", variants.percentile(value, others), canonical_json(_rounded(others))),
-            Score("nonvisual_percentile", variants.percentile(value, plain), canonical_json(_rounded(plain))),
-            self._clauses(text, own),
+            Score("shuffled_percentile", variants.percentile(value, shuffled), canonical_json(_rounded(shuffled))),
+            Score("nonvisual_percentile", variants.percentile(value, others), canonical_json(_rounded(others))),
+            _clause_score([text[start:stop] for start, stop in spans], clauses),
         )
 
     def word_swap(self, text: str, drawn: Sequence[str], pixels: Pixels, boxes: Sequence[Box]) -> tuple[Score, ...]:
@@ -147,33 +152,33 @@ class Responder:
         swapped = next((each for each in swaps if each is not None), None)
         if swapped is None:
             return (Score("word_swap", None, "no_word_fits"),)
-        inside = self._region(boxes)
+        inside = self.region(boxes)
         if not bool(inside.any()):
             return (Score("word_swap", None, "no_region"),)
-        latent = self._encoded(pixels)
-        places: tuple[list[float], list[float]] = [], []
-        for step in self.steps:
-            for noise in range(self._settings.noises):
-                noised = self._noised(latent, step, noise)
-                one = self.velocity(text, step, noise, latent=noised)
-                other = self.velocity(swapped, step, noise, latent=noised)
-                for found, mask in zip(places, (inside, ~inside), strict=True):
-                    found.append(self._distance(one * mask, other * mask))
-        value, outside = _mean(places[0]), _mean(places[1])
+        latent, embeds = self.encoded(pixels), self._embedded([text, swapped])
+        within, without = [], []
+        for step, noise in self._points:
+            noised = self.noised(latent, step, noise)
+            one, other = (self.velocity(embeds[each], step, noise, latent=noised) for each in (text, swapped))
+            within.append(self._distance(one * inside, other * inside))
+            without.append(self._distance(one * ~inside, other * ~inside))
+        value, rest = _mean(within), _mean(without)
         if not math.isfinite(value):
             return (Score("word_swap", None, "not_finite"),)
-        rest = round(outside, 6) if math.isfinite(outside) else None  # a box over the whole picture leaves nothing
-        return (Score("word_swap", value, canonical_json({"swapped": swapped, "outside": rest})),)
+        # a box over the whole picture leaves nothing outside
+        detail = {"swapped": swapped, "outside": round(rest, 6) if math.isfinite(rest) else None}
+        return (Score("word_swap", value, canonical_json(detail)),)
 
     def distance(self, text: str, reference: str) -> float:
         """How far the velocity under `text` is from that under `reference`; 0 for equal texts."""
-        return _mean(self._distances(self._velocities(text), self._velocities(reference)))
+        embeds = self._embedded([text, reference])
+        return _mean(self._distances(self._velocities(embeds[text]), self._velocities(embeds[reference])))
 
     def velocity(self, text: Any, step: int, noise: int, latent: Any = None) -> Any:
         """float32, channels x height x width of the latent, on the pipeline's device.
 
-        `text` is a prompt, or its embedding as `embed` or the table embeddings has it. `latent` takes the place of
-        the reference's latent at this step; it is of the transformer's own shape, batch of one.
+        `text` is a prompt, or its embedding as a tensor (1 x tokens x width) or as the table embeddings has it.
+        `latent` takes the place of the reference's latent at this step; a batch of one in the transformer's own shape.
         """
         inputs = self.inputs(text, step, noise)
         if latent is not None:
@@ -183,18 +188,21 @@ class Responder:
                 found = self._pipe.transformer(**inputs)[0]
         except self._torch.OutOfMemoryError as exc:
             raise EnvironmentFault(
-                f"teacher response at {self._conditions.size} px: out of GPU memory at one picture; use a teacher of"
-                " lower precision, a smaller size, or offload its text encoders"
+                f"teacher response at {self._teacher.size} px: out of GPU memory at one picture; set regime.memory to"
+                " model_offload or blocks_to_cpu, or take a smaller size"
             ) from exc
         if found.shape[0] == 2:  # classifier-free guidance, in the pipeline's own order of operations
-            without, with_text = found.chunk(2)
-            found = without + self._conditions.guidance * (with_text - without)
+            alone, with_text = found.chunk(2)
+            found = alone + self._teacher.guidance * (with_text - alone)
         return self._unpacked(found).to(self._torch.float32, copy=True)
 
     def inputs(self, text: Any, step: int, noise: int) -> dict[str, Any]:
         """The transformer's keyword arguments for a text; those of two texts differ in encoder_hidden_states alone."""
         call = self._calls[step, noise]
-        embeds = self.embed(text) if isinstance(text, str) else self._as_tensor(text)
+        if isinstance(text, str):
+            embeds = self.embed(text).embeds
+        else:
+            embeds = torch_tensor(text)[None] if isinstance(text, RawTensor) else text
         old = call["encoder_hidden_states"]
         embeds = embeds.to(device=old.device, dtype=old.dtype)
         if embeds.shape != old[-1:].shape:
@@ -204,43 +212,50 @@ class Responder:
             )
         return {**call, "encoder_hidden_states": self._torch.cat([old[:-1], embeds])}
 
-    def embed(self, text: str) -> Any:
-        """Prompt embedding, 1 x tokens x width, padded to the full length."""
-        return self._encode(text)["prompt_embeds"]
+    def embed(self, text: str) -> Encoded:
+        """What the teacher's text encoders make of a text, at the full length."""
+        return self._artist.prepare([RenderJob(text, 0)])[0]
 
     def n_tokens(self, text: str) -> int:
         """Tokens of the long text encoder (T5), special ones included, before any cut."""
-        return len(self._tokenizer(text, truncation=False, verbose=False).input_ids)
+        names = ("tokenizer_2", "tokenizer") if self._flux else ("tokenizer_3", "tokenizer_2", "tokenizer")
+        tokenizer = next(found for name in names if (found := getattr(self._pipe, name, None)) is not None)
+        return len(tokenizer(text, truncation=False, verbose=False).input_ids)
 
-    @property
-    def _tokenizer(self) -> Any:
-        names = ("tokenizer_3", "tokenizer_2", "tokenizer") if self._family == "sd3" else ("tokenizer_2", "tokenizer")
-        return next(found for name in names if (found := getattr(self._pipe, name, None)) is not None)
+    def region(self, boxes: Sequence[Box]) -> Any:
+        """Height x width of the latent, True in cells that a box touches."""
+        size, cell = self._teacher.size, int(self._pipe.vae_scale_factor)
+        mask = self._torch.zeros(size // cell, size // cell, dtype=self._torch.bool, device=self._reference[0].device)
+        for x0, y0, x1, y1 in boxes:
+            left, top = (max(0, math.floor(each / cell)) for each in (x0, y0))
+            right, bottom = (max(0, math.ceil(each / cell)) for each in (x1, y1))
+            mask[top:bottom, left:right] = True
+        return mask
 
-    # -- what the pipeline does --------------------------------------------------------------------------------
-
-    def _encode(self, text: str, *, both: bool = False) -> dict[str, Any]:
-        """Embeddings by the names that the pipeline's call has for them; `both`: also of the empty negative prompt."""
-        length = self._conditions.max_sequence_length
+    def encoded(self, pixels: Pixels) -> Any:
+        """Latent of a picture as the transformer takes it: the mean that the VAE gives, shifted, scaled, packed."""
+        size = self._teacher.size
+        if pixels.shape != (size, size, 3):
+            raise ConfigError(f"picture of {pixels.shape[1]} x {pixels.shape[0]} px; the teacher's regime is {size} px")
+        vae = self._pipe.vae
+        weight = next(vae.parameters())
+        tensor = self._torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(weight.device, weight.dtype)
         with self._torch.no_grad():
-            if self._family == "flux":
-                embeds, pooled, _ = self._pipe.encode_prompt(text, text, max_sequence_length=length)
-                return {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
-            guided = both and self._conditions.guidance > 1
-            names = tuple(
-                f"{sign}{kind}" for kind in ("prompt_embeds", "pooled_prompt_embeds") for sign in ("", "negative_")
-            )
-            found = self._pipe.encode_prompt(
-                text, text, text, do_classifier_free_guidance=guided, max_sequence_length=length
-            )
-            return {name: tensor for name, tensor in zip(names, found, strict=True) if tensor is not None}
+            found = vae.encode(tensor / 127.5 - 1).latent_dist.mode()
+        latent = (found - vae.config.shift_factor) * vae.config.scaling_factor
+        if self._flux:
+            latent = self._pipe._pack_latents(latent, *latent.shape)
+        start = self._starts[0]
+        return latent.to(device=start.device, dtype=start.dtype)
 
-    def _trace(self, noise: int) -> None:
-        """Draw the reference prompt, catching the transformer's inputs at the measured steps."""
-        pipe, last, seen = self._pipe, max(self.steps), 0
-        embeds = self._encode(self._settings.reference, both=True)
-        if self._settings.pooled == "zero":
-            embeds |= {name: self._torch.zeros_like(each) for name, each in embeds.items() if "pooled" in name}
+    def noised(self, latent: Any, step: int, noise: int) -> Any:
+        """What lies on the straight path from the noise to the latent at this step: s noise + (1 - s) latent."""
+        sigma = float(self._pipe.scheduler.sigmas[step])
+        return sigma * self._starts[noise] + (1 - sigma) * latent
+
+    def _trace(self, noise: int, reference: Encoded) -> None:
+        """Draw the reference prompt as the teacher does, catching the transformer's inputs at the measured steps."""
+        seen = 0
 
         def catch(_module: Any, _args: Any, inputs: Mapping[str, Any]) -> None:
             nonlocal seen
@@ -250,59 +265,25 @@ class Responder:
                 self._calls[seen, noise] = {name: _kept(value) for name, value in inputs.items()}
             seen += 1
 
-        def stop(pipeline: Any, step: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
-            pipeline._interrupt = step >= last
-            return {}
-
-        hook = pipe.transformer.register_forward_pre_hook(catch, with_kwargs=True)
+        hook = self._pipe.transformer.register_forward_pre_hook(catch, with_kwargs=True)
         try:
-            pipe(
-                **embeds,
-                height=self._conditions.size,
-                width=self._conditions.size,
-                num_inference_steps=self._conditions.steps,
-                guidance_scale=self._conditions.guidance,
-                max_sequence_length=self._conditions.max_sequence_length,
-                generator=self._torch.Generator("cpu").manual_seed(noise_seed("response", noise, self._settings.seed)),
-                output_type="latent",
-                callback_on_step_end=stop,
-                callback_on_step_end_tensor_inputs=[],
-            )
+            self._artist.denoise([noise_seed("response", noise, self._settings.seed)], [reference])
         finally:
             hook.remove()
-        self._sigmas = {step: float(pipe.scheduler.sigmas[step]) for step in self.steps}
 
     def _unpacked(self, velocity: Any) -> Any:
-        if self._family == "sd3":
-            return velocity[0]
-        size = self._conditions.size
-        return self._pipe._unpack_latents(velocity, size, size, self._pipe.vae_scale_factor)[0]
+        size = self._teacher.size
+        unpack = self._pipe._unpack_latents if self._flux else lambda latents, *_: latents
+        return unpack(velocity, size, size, self._pipe.vae_scale_factor)[0]
 
-    def _encoded(self, pixels: Pixels) -> Any:
-        """Latent of a picture as the transformer takes it: the mean that the VAE gives, shifted, scaled, packed."""
-        size = self._conditions.size
-        if pixels.shape != (size, size, 3):
-            raise ConfigError(f"picture of {pixels.shape[1]} x {pixels.shape[0]} px; the teacher's regime is {size} px")
-        vae = self._pipe.vae
-        weight = next(vae.parameters())
-        tensor = self._torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(weight.device, weight.dtype)
-        with self._torch.no_grad():
-            found = vae.encode(tensor / 127.5 - 1).latent_dist.mode()
-        latent = (found - vae.config.shift_factor) * vae.config.scaling_factor
-        if self._family == "flux":
-            latent = self._pipe._pack_latents(latent, *latent.shape)
-        start = self._starts[0]
-        return latent.to(device=start.device, dtype=start.dtype)
+    def _embedded(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Embeddings by text; encoders that are parked visit the device once for all of them."""
+        unique = list(dict.fromkeys(texts))
+        found = self._artist.prepare([RenderJob(text, 0) for text in unique])
+        return {text: each.embeds for text, each in zip(unique, found, strict=True)}
 
-    def _noised(self, latent: Any, step: int, noise: int) -> Any:
-        sigma = self._sigmas[step]
-        return sigma * self._starts[noise] + (1 - sigma) * latent
-
-    # -- measuring ---------------------------------------------------------------------------------------------
-
-    def _velocities(self, text: str) -> list[Any]:
-        embeds = self.embed(text)
-        return [self.velocity(embeds, step, n) for step in self.steps for n in range(self._settings.noises)]
+    def _velocities(self, embeds: Any) -> list[Any]:
+        return [self.velocity(embeds, step, noise) for step, noise in self._points]
 
     def _distances(self, some: Sequence[Any], references: Sequence[Any]) -> list[float]:
         return [self._distance(one, other) for one, other in zip(some, references, strict=True)]
@@ -312,38 +293,34 @@ class Responder:
         below = float(reference.to(wide).norm())
         return float((one.to(wide) - reference.to(wide)).norm()) / below if below else math.nan
 
-    def _shuffles(self, text: str) -> tuple[str, ...]:
-        return variants.shuffles(text, self._settings.shuffles)
 
-    def _nonvisual_response(self, sentence: str) -> float:
-        if sentence not in self._nonvisual:
-            self._nonvisual[sentence] = _mean(self._distances(self._velocities(sentence), self._reference))
-        return self._nonvisual[sentence]
+def check(teacher: Settings) -> None:
+    """Raise ConfigError where this teacher's velocity is not known how to be had."""
+    if teacher.pipeline == "auto":
+        raise ConfigError(f"response: cannot measure {teacher.model} as pipeline 'auto'; it knows flux and sd3")
 
-    def _clauses(self, text: str, own: Sequence[Any]) -> Score:
-        found: list[dict[str, Any]] = []
-        for start, stop in variants.clauses(text, self._settings.clauses) if self._settings.clauses else ():
-            other = variants.neutralised(text, (start, stop), self.n_tokens)
-            value = None if other is None else _mean(self._distances(own, self._velocities(other)))
-            found.append({"clause": text[start:stop], "response": value if value is None else round(value, 6)})
-        values = [each["response"] for each in found if each["response"] is not None]
-        return Score("clause_min", min(values, default=None), canonical_json(found) if found else None)
 
-    def _region(self, boxes: Sequence[Box]) -> Any:
-        """Height x width of the latent, True in cells that a box touches."""
-        size, cell = self._conditions.size, int(self._pipe.vae_scale_factor)
-        mask = self._torch.zeros(size // cell, size // cell, dtype=self._torch.bool, device=self._reference[0].device)
-        for x0, y0, x1, y1 in boxes:
-            left, top = (max(0, math.floor(each / cell)) for each in (x0, y0))
-            right, bottom = (max(0, math.ceil(each / cell)) for each in (x1, y1))
-            mask[top:bottom, left:right] = True
-        return mask
+def build(teacher: Settings, settings: ResponseSettings, rank: int = 0) -> Responder:
+    """The teacher's pipeline, loaded for the rank's device, ready to measure.
 
-    def _as_tensor(self, stored: Any) -> Any:
-        if not isinstance(stored, RawTensor):
-            return stored
-        flat = self._torch.frombuffer(bytearray(stored.data), dtype=getattr(self._torch, stored.dtype))
-        return flat.reshape(1, *stored.shape)
+    Without what would hide single velocities: the cache across steps, whole-network compilation.
+    """
+    check(teacher)
+    change = {
+        "cuda_graphs": False,
+        "first_block_cache": None,
+        "compile": teacher.compile and teacher.pipeline == "flux",
+    }
+    return Responder(load(teacher.model_copy(update=change), rank), settings)
+
+
+def _clause_score(clauses: Sequence[str], values: Sequence[float | None]) -> Score:
+    known = [value for value in values if value is not None]
+    rows = [
+        {"clause": clause, "response": None if value is None else round(value, 6)}
+        for clause, value in zip(clauses, values, strict=True)
+    ]
+    return Score("clause_min", min(known, default=None), canonical_json(rows) if rows else None)
 
 
 def boxes_of(corners: Sequence[Sequence[tuple[float, float]]]) -> tuple[Box, ...]:
@@ -352,14 +329,6 @@ def boxes_of(corners: Sequence[Sequence[tuple[float, float]]]) -> tuple[Box, ...
         (min(x for x, _ in each), min(y for _, y in each), max(x for x, _ in each), max(y for _, y in each))
         for each in corners
     )
-
-
-def _family(pipe: Any) -> str:
-    names = {"FluxPipeline": "flux", "StableDiffusion3Pipeline": "sd3"}
-    name = type(pipe).__name__
-    if name not in names:
-        raise ConfigError(f"teacher response: cannot measure a {name}; it knows {', '.join(sorted(names))}")
-    return names[name]
 
 
 def _kept(value: Any) -> Any:
