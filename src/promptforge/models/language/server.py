@@ -124,8 +124,6 @@ def identity(params: Params) -> dict[str, Any]:
 
 def build(params: Params) -> Server:
     """The client; the server is not asked yet. EnvironmentFault where the library or the key is missing."""
-    if find_spec("openai") is None:
-        raise EnvironmentFault("openai is not installed; install the models extra: make setup-models")
     key = "none"  # the library wants one, and would take OPENAI_API_KEY, meant for another server
     if params.api_key_env is not None:
         key = os.environ.get(params.api_key_env, "").strip()
@@ -133,6 +131,8 @@ def build(params: Params) -> Server:
             raise EnvironmentFault(f"{params.api_key_env} is not set; export it with the key for {params.base_url}")
         if not (key.isascii() and key.isprintable()):
             raise EnvironmentFault(f"{params.api_key_env} holds characters that no key has; export it again")
+    if find_spec("openai") is None:
+        raise EnvironmentFault("openai is not installed; install the models extra: make setup-models")
     return Server(params, key)
 
 

@@ -210,7 +210,7 @@ def _broken(exc: Exception) -> Exception:
 def _by_status(exc: Any) -> Exception:
     """What an HTTP status means: this request, a pause, or the end."""
     status = int(exc.status_code)
-    said = f"HTTP {status}: {one_line(exc.message)}"
+    said = f"HTTP {status}: {one_line(exc.message.removeprefix(f'Error code: {status} - '))}"
     if status in (400, 413, 422):
         return Refused(said)
     if status in (401, 403):
