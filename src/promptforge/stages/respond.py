@@ -19,8 +19,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from promptforge import catalog
+from promptforge.errors import ConfigError
 from promptforge.models.diffusion import response
-from promptforge.models.diffusion.response import ResponseSettings
+from promptforge.models.diffusion.response import Box, ResponseSettings
+from promptforge.models.diffusion.settings import Settings
 from promptforge.protocols import Pixels, Score
 from promptforge.records import AXES, canonical_json, content_id
 from promptforge.stages.render import ELIGIBLE, _sampled, decode, wanted
@@ -54,9 +56,7 @@ class Measures(Protocol):
         """The metrics of the text alone."""
         ...
 
-    def word_swap(
-        self, text: str, drawn: Sequence[str], pixels: Pixels, boxes: Sequence[response.Box]
-    ) -> tuple[Score, ...]:
+    def word_swap(self, text: str, drawn: Sequence[str], pixels: Pixels, boxes: Sequence[Box]) -> tuple[Score, ...]:
         """The metric of a drawn word."""
         ...
 
@@ -66,12 +66,25 @@ def settings_of(run: Run) -> ResponseSettings:
     return ResponseSettings.model_validate(run.recipe.response or {})
 
 
+def teacher_of(run: Run) -> Settings:
+    """The teacher's settings. Raises ConfigError where it is none whose velocity can be had."""
+    params = run.parts.teacher.params
+    if not isinstance(params, Settings):
+        raise ConfigError(
+            f"response: the teacher is {run.parts.teacher.kind!r}, which has no velocity; take the teacher diffusers"
+            " with pipeline flux or sd3, or leave [response] out"
+        )
+    response.check(params)
+    return params
+
+
 def missing(run: Run, commits: Sequence[Commit], rank: int, world: int) -> list[Row]:
     """This rank's prompts with something left to measure, by prompt_id: the text, and digests by group of rows.
 
     `commits` are those up to the plan and every respond; pictures and readings are looked up here. A row with a
     word_swap has image_id and boxes too. A rank has the prompts that are it modulo `world`.
     """
+    teacher_of(run)
     settings = settings_of(run)
     pictures = [commit for stage in ("render", "score") for commit in run.store.commits(stage)]
     limits = pa.table({"axis": list(AXES), "most": pa.array(wanted(run.recipe).values(), pa.int64())})
@@ -102,7 +115,7 @@ def missing(run: Run, commits: Sequence[Commit], rank: int, world: int) -> list[
     return todo
 
 
-def _boxes(reading: str) -> tuple[response.Box, ...]:
+def _boxes(reading: str) -> tuple[Box, ...]:
     """Boxes of the lines that a reader found; () where there are none, or the detail is of another form."""
     lines: Any = json.loads(reading).get("lines", [])
     return response.boxes_of([line["box"] for line in lines if line.get("box")])
@@ -118,8 +131,10 @@ def respond_rank(
     """Measure these prompts, in order; the teacher is loaded for the rank's device unless a responder is given."""
     if not todo:
         return Tally("respond")
-    measures = responder or response.build(run.parts.teacher.params, settings_of(run), rank)
-    pixels = PixelReader(run) if any("word_swap" in row["digests"] for row in todo) else {}
+    measures = responder or response.build(teacher_of(run), settings_of(run), rank)
+    read: Mapping[str, bytes] | PixelReader = {}
+    if any("word_swap" in row["digests"] for row in todo):
+        read = PixelReader(run)
 
     def made() -> Iterator[Mapping[str, Sequence[Row]]]:
         for row in todo:
@@ -128,7 +143,7 @@ def respond_rank(
                 if name == "response":
                     scores = measures.response(row["text"])
                 else:
-                    picture = decode(pixels[row["image_id"]])
+                    picture = decode(read[row["image_id"]])
                     scores = measures.word_swap(row["text"], row["expected_text"], picture, row["boxes"])
                 found += [
                     {
