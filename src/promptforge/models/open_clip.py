@@ -10,6 +10,7 @@ Not covered: a picture's margins, since open_clip's transform keeps the central 
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import OrderedDict, deque
@@ -35,7 +36,7 @@ Vector = npt.NDArray[np.float32]  #: one embedding, of length 1
 
 BATCH = 16  # pictures of a GPU batch
 KEPT_TEXTS = 4096  # 3 kB each; takes of one prompt, and scorers after each other, ask for the same text
-PREPARERS = 4  # threads; scaling 1024 px down takes some 8 ms of one core
+PREPARERS = min(16, os.cpu_count() or 1)  # threads; scaling 1024 px down takes some 10 ms of one core
 
 
 class TowerParams(BaseModel):

@@ -8,7 +8,7 @@
     embedding  value null; detail base64 of float16, little-endian, of length 1 (768 numbers for ViT-L/14); null unless
                `embedding` is set
 
-The table lookalikes holds the pairs. 4 ms a picture of 512 px on one core without the embedding.
+The table lookalikes holds the pairs. Without the embedding 4 ms a picture of 512 px on one core, 19 ms of 1024.
 Not covered: mirrored, turned or strongly cropped copies, whose hashes differ.
 """
 
