@@ -130,8 +130,25 @@ def tiny_sd3(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def tiny_sd(folder: Path, seed: int = 0) -> Path:
-    """StableDiffusionPipeline (a UNet, DDIM) without safety checker; AutoPipelineForText2Image loads it."""
+def _suspicious_checker():
+    """A safety checker whose thresholds every picture exceeds, and its preprocessing."""
+    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+    from transformers import CLIPConfig, CLIPImageProcessor
+
+    sides = {"hidden_size": WIDTH, "intermediate_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = CLIPConfig(
+        text_config=dict(sides), vision_config={**sides, "image_size": 32, "patch_size": 16}, projection_dim=WIDTH
+    )
+    checker = StableDiffusionSafetyChecker(config).eval()
+    checker.concept_embeds_weights.data.fill_(-2)  # below any cosine
+    return checker, CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+
+
+def tiny_sd(folder: Path, seed: int = 0, *, refuses: bool = False) -> Path:
+    """StableDiffusionPipeline (a UNet, DDIM), which AutoPipelineForText2Image loads.
+
+    Without safety checker, or with one that refuses every picture.
+    """
     with _seeded(seed):
         from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
@@ -156,14 +173,15 @@ def tiny_sd(folder: Path, seed: int = 0) -> Path:
             set_alpha_to_one=False,
             steps_offset=1,
         )
+        checker, processor = _suspicious_checker() if refuses else (None, None)
         StableDiffusionPipeline(
             vae=_vae(scaling_factor=0.18215),
             text_encoder=_clip(len(clip), projected=False),
             tokenizer=clip,
             unet=unet,
             scheduler=scheduler,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
+            safety_checker=checker,
+            feature_extractor=processor,
+            requires_safety_checker=refuses,
         ).save_pretrained(folder, safe_serialization=True)
     return folder

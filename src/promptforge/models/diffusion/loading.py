@@ -112,12 +112,17 @@ def pipeline_on_cpu(settings: Settings) -> Any:
         gib=known.gib if known else None,
         licence=known.licence.name if known else settings.licence or "",
     )
-    check_folder(folder)
+    wanted, seen = _CLASSES[settings.pipeline], check_folder(folder)
+    if settings.pipeline != "auto" and seen != wanted:
+        fitting = next((kind for kind, name in _CLASSES.items() if name == seen), "auto")
+        raise ConfigError(
+            f"{settings.model}: is a {seen}, pipeline {settings.pipeline!r} is {wanted}; set pipeline = {fitting!r}"
+        )
     torch = load_torch()
     import diffusers
 
     quiet()
-    loader = getattr(diffusers, _CLASSES[settings.pipeline])
+    loader = getattr(diffusers, wanted)
     try:
         pipe = loader.from_pretrained(
             folder,
@@ -127,17 +132,14 @@ def pipeline_on_cpu(settings: Settings) -> Any:
             trust_remote_code=False,
         )
     except (OSError, ValueError, KeyError) as exc:
-        raise EnvironmentFault(f"{settings.model}: not loaded as {_CLASSES[settings.pipeline]}: {exc}") from exc
-    wanted = _CLASSES[settings.pipeline]
-    if settings.pipeline != "auto" and type(pipe).__name__ != wanted:
-        raise ConfigError(f"{settings.model}: is a {type(pipe).__name__}, pipeline {settings.pipeline!r} is {wanted}")
+        raise EnvironmentFault(f"{settings.model}: not loaded as {wanted}: {exc}") from exc
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = scheduler_of(pipe, settings)
     return pipe
 
 
-def check_folder(folder: Path) -> None:
-    """Raise EnvironmentFault unless this is a pipeline whose every part is safetensors and holds no code."""
+def check_folder(folder: Path) -> str:
+    """Class name of the pipeline; EnvironmentFault unless every part of it is safetensors and holds no code."""
     weights.require_safe(folder)
     index = folder / "model_index.json"
     if not index.is_file():
@@ -145,13 +147,15 @@ def check_folder(folder: Path) -> None:
             f"{folder}: no model_index.json; expected the folder of a whole pipeline, as save_pretrained writes it"
         )
     try:
-        parts = json.loads(index.read_text(encoding="utf-8"))
-    except ValueError as exc:
-        raise EnvironmentFault(f"{index}: not JSON ({exc}); fetch the model anew") from exc
+        parts = dict(json.loads(index.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as exc:
+        raise EnvironmentFault(f"{index}: not a JSON object ({exc}); fetch the model anew") from exc
     for name, part in sorted(parts.items()):
         if name.startswith("_") or not isinstance(part, list) or None in part:
             continue
-        inside = weights.files_of(folder / name, ("*",)) if (folder / name).is_dir() else []
+        if not (folder / name).is_dir():
+            raise EnvironmentFault(f"{folder}: lacks the part {name} that its model_index.json names; fetch it anew")
+        inside = weights.files_of(folder / name, ("*",))
         if code := [path.name for path in inside if path.suffix == ".py"]:
             raise EnvironmentFault(
                 f"{folder / name}: holds {code[0]}; Python from a model's folder is never run: take another model"
@@ -159,6 +163,7 @@ def check_folder(folder: Path) -> None:
         suffixes = {path.suffix for path in inside}
         if suffixes & set(_PICKLES) and ".safetensors" not in suffixes:
             weights.require_safe(folder / name)
+    return str(parts.get("_class_name"))
 
 
 def scheduler_of(pipe: Any, settings: Settings) -> Any:
