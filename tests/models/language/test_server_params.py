@@ -93,12 +93,6 @@ def test_answers_are_named_by_what_decides_them_and_not_by_where_or_how_fast_the
         assert server.identity(server.Params(**(BASE | change))) != here, change
 
 
-def test_a_price_is_a_million_tokens():
-    priced = server.Params(**BASE, price_in=2, price_out=8)
-    assert server.cost(priced, 500_000, 250_000) == 3.0  # 2 x 0.5 + 8 x 0.25
-    assert server.cost(server.Params(**BASE), 500_000, 250_000) is None
-
-
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [

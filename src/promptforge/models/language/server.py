@@ -155,13 +155,6 @@ class Server:
         """Nothing to free: the memory is the server's."""
 
 
-def cost(params: Params, n_tokens_in: int, n_tokens_out: int) -> float | None:
-    """Price of so many tokens; None where the recipe states none."""
-    if params.price_in is None and params.price_out is None:
-        return None
-    return ((params.price_in or 0) * n_tokens_in + (params.price_out or 0) * n_tokens_out) / 1e6
-
-
 def body(params: Params, request: Request) -> dict[str, Any]:
     """The arguments of one call: the request, the sampling, the schema."""
     sampling = params.sampling()
