@@ -96,7 +96,7 @@ def _tower(part: Part) -> Any:
 
 def reads_with_easyocr(part: Part) -> bool:
     """Whether one of its readers is EasyOCR."""
-    return '"easyocr"' in json.dumps(part.params.model_dump(mode="json"))
+    return "easyocr" in (getattr(part.params, "reader", None), getattr(part.params, "second", None))
 
 
 def models_of(part: Part) -> list[Model]:
@@ -225,9 +225,8 @@ def check_models(models: Iterable[Model]) -> Iterator[Finding]:
             yield Finding("model", f"{model.source}{terms}")
             continue
         if weights.is_local(model.source):
-            yield Finding(
-                "model", f"{model.source}: {absent[0]} is not there", "give the path of a whole model, or a hub id"
-            )
+            lost = "" if Path(absent[0]) == Path(model.source).expanduser() else f"{absent[0]} in "
+            yield Finding("model", f"{lost}{model.source} is not there", "give the path of a whole model, or a hub id")
             continue
         missing.append(model)
         yield _fetch(model, absent, terms)
@@ -275,18 +274,19 @@ def _token(gated: Sequence[str]) -> Finding:
 
 
 def check_easyocr(part: Part) -> Finding:
-    """EasyOCR's own files, by the hashes of its release."""
-    params: Any = part.params
+    """EasyOCR's own files, by the hashes of its release; those for English where languages follow the prompts."""
+    settings: Any = getattr(part.params, "easyocr")  # noqa: B009
     try:
         from promptforge.models import easyocr_files
 
-        languages = getattr(params, "languages", None) or easyocr_files.ENGLISH.languages
-        folder = getattr(params, "easyocr_folder", None)
-        found = easyocr_files.verified(folder, languages)
+        auto = settings.languages == "auto"
+        languages = easyocr_files.ENGLISH.languages if auto else settings.languages
+        found = easyocr_files.verified(settings.folder, languages)
     except PromptforgeError as exc:
         said, _, remedy = str(exc).partition("; ")
         return Finding("EasyOCR", said, remedy or said)
-    return Finding("EasyOCR", f"{', '.join(sorted(found))}, as released")
+    more = "; prompts in other letters need the files of their languages" if auto else ""
+    return Finding("EasyOCR", f"{', '.join(sorted(found))} as released, for {' '.join(languages)}{more}")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
