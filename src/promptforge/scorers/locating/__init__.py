@@ -1,0 +1,1 @@
+"""What boxes around things say: which are the same thing, and how two things stand to each other."""
