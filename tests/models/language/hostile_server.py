@@ -155,6 +155,13 @@ class Behaviour:
         self.start()
         self.writer.write(b"data: \xff\xfe\x00{{{ not json\n\n")
 
+    async def bad_gzip(self) -> None:
+        self.start("text/event-stream\r\ncontent-encoding: gzip")
+        self.writer.write(b"data: this was never compressed\n\n")
+
+    async def bad_head(self) -> None:
+        self.writer.write(b"HTTP/9.9 what\r\n\r\n")
+
     async def odd_json(self) -> None:
         self.start()
         await self.event([1, 2, 3])

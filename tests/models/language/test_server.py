@@ -186,6 +186,8 @@ def test_a_server_that_stays_busy_is_no_fault_of_the_row(server, client):
         (["status", 500], "HTTP 500"),
         (["status", 503], "HTTP 503"),
         (["garbage"], "no chat completion"),
+        (["bad_gzip"], "connection: "),
+        (["bad_head"], "connection: "),
         (["odd_json"], "without choices"),
         (["half_json"], "the stream ended|no chat completion"),
         (["cut"], "the stream ended after 11 characters"),

@@ -194,7 +194,8 @@ class _Flight:
         self._places = iter(range(len(requests)))
         self._sound: set[tuple[str, bool]] = set()  # (task, has a picture) of which the server answered a request
         self._not_before = 0.0
-        self._ready = threading.Event()
+        self._ready = threading.Event()  # that `_loop` is known, or never will be
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def results(self) -> Iterator[tuple[int, Completion]]:
         thread = threading.Thread(target=self._thread, name="language-model", daemon=True)
@@ -206,8 +207,9 @@ class _Flight:
                 yield item
         finally:
             self._ready.wait()
-            with contextlib.suppress(RuntimeError):  # the loop is closed already
-                self._loop.call_soon_threadsafe(self._task.cancel)
+            if self._loop is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed already
+                    self._loop.call_soon_threadsafe(self._task.cancel)
             thread.join()
 
     def _thread(self) -> None:
@@ -342,14 +344,14 @@ class _Flight:
                 "wait, or raise max_wait_s",
             ) from fault
         else:
-            self._not_before = max(self._not_before, self._loop.time() + fault.wait_s)
+            self._not_before = max(self._not_before, asyncio.get_running_loop().time() + fault.wait_s)
             pause = fault.wait_s + params.backoff_s * share
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), pause)
 
     async def _paused(self) -> bool:
         """Wait until the server wants requests again. Whether the flight ended instead."""
-        while not self._ended.is_set() and (left := self._not_before - self._loop.time()) > 0:
+        while not self._ended.is_set() and (left := self._not_before - asyncio.get_running_loop().time()) > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), left)
         return self._ended.is_set()
