@@ -81,7 +81,7 @@ def test_a_part_that_is_gone_and_a_folder_that_is_no_pipeline_are_named(folders,
 
 def test_another_kind_of_pipeline_than_the_settings_say_is_refused(folders):
     wrong = settings(folders, "sd3").model_copy(update={"pipeline": "flux"})
-    with pytest.raises(ConfigError, match="is a StableDiffusion3Pipeline.*set pipeline = 'sd3'"):
+    with pytest.raises(ConfigError, match=r"is a StableDiffusion3Pipeline.*set pipeline = 'sd3'"):
         pipeline_on_cpu(wrong)
 
 
