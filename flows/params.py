@@ -70,8 +70,8 @@ class CurateParams(BaseModel):
     settings: list[str] = Field(
         default_factory=list,
         title="Settings",
-        description="any field of the recipe as path=value, for example render.sample=0.02",
-        json_schema_extra={"items": {"type": "string", "pattern": "^[^=]+="}},
+        description="fields of the recipe as path=value, for example render.sample=0.02; @file: one such a line of it",
+        json_schema_extra={"items": {"type": "string", "pattern": "^(@.+|[^=]+=.*)$"}},
     )
 
     def raw(self) -> dict[str, Any]:

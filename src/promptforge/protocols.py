@@ -19,6 +19,7 @@ A component is one module of its package. The recipe names it by module name; th
                                        models decide: identity(params) and models(params)
     models/language  build(params)     identity(params)
 
+PLACES names parameters that say where weights lie: a local path among them is left out of digests and manifests.
 identity and describe say what decides the output outside the parameters, and load no weights; models(params) names
 the models that judge, so that none both selects and evaluates. `rank` counts the workers of a stage from 0: the
 component takes the GPU rank % n_gpus. A module with ASKS = True has a parameter `llm`, the name of a language model of

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -108,6 +108,7 @@ class Gate(_Strict):
     validated: bool = Field(
         False, description="whether the bound was measured against labels or a known truth; the card says where not"
     )
+    measured_on: str | None = Field(None, description="fingerprint of the teacher on whose pictures it was measured")
 
     @model_validator(mode="after")
     def _has_a_bound(self) -> Self:
@@ -148,6 +149,7 @@ class Select(_Strict):
         1.25, ge=1, le=10, description="policy images: prompts rendered for each one wanted; distill needs 1"
     )
     gates: dict[str, Gate] = Field(default_factory=dict, description="name -> bound")
+    other_regime: bool = Field(False, description="take bounds that were measured on another teacher's pictures")
 
     @model_validator(mode="after")
     def _gates_fit_the_policy(self) -> Self:
@@ -260,10 +262,11 @@ def read(name: str) -> dict[str, Any]:
 def override(raw: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
     """The tables with each 'a.b.c=value' put in; the value is TOML, or plain text where it is not.
 
-    List items are addressed by number. Raises ConfigError for a setting without '=' or a path through a value.
+    List items are addressed by number; '@file' stands for the settings in a file, one a line. Raises ConfigError for a
+    setting without '=' or a path through a value.
     """
     result: dict[str, Any] = _copy(raw)
-    for setting in settings:
+    for setting in _spread(settings):
         path, separator, text = setting.partition("=")
         if not separator or not path.strip():
             raise ConfigError(f"--set {setting!r}: expected path=value, for example render.takes=3")
@@ -273,6 +276,20 @@ def override(raw: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
             value = text
         _put(result, [part.strip() for part in path.split(".")], value, setting)
     return result
+
+
+def _spread(settings: Sequence[str]) -> Iterator[str]:
+    for setting in settings:
+        if not setting.startswith("@"):
+            yield setting
+            continue
+        try:
+            lines = Path(setting[1:]).read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ConfigError(
+                f"--set {setting}: cannot be read ({exc}); expected a file of settings, one a line"
+            ) from exc
+        yield from (line for line in map(str.strip, lines) if line and not line.startswith("#"))
 
 
 def _copy(value: Any) -> Any:

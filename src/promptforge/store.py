@@ -33,8 +33,8 @@ from promptforge.records import canonical_json
 _RECORD = re.compile(r"\A(?P<shard>[a-z0-9_.]+)-(?P<digest>[0-9a-f]{16})(?:\.r(?P<revision>\d+))?\.json\Z")
 _TABLE_FILE = re.compile(r"\A[a-z]+-[a-z0-9_.]+-[0-9a-f]{16}\.parquet\Z")
 # Stages whose records no run makes again. Without that of a purge, its text would come back; asked again, a language
-# model would answer something else.
-NOT_REDONE = ("ask", "cost", "purge")
+# model would answer something else; a person would have to label anew.
+NOT_REDONE = ("ask", "cost", "label", "purge")
 # A second compression of what is dense already costs time and saves nothing.
 _ENCODED_COLUMNS = {"pixels": ["encoded"], "latents": ["data"], "embeddings": ["data"]}
 

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from promptforge.errors import ConfigError
+from promptforge.models.weights import is_local
 from promptforge.protocols import Ask, Filter, LanguageModel, Licence, Picture, Score, Scorer, Source, Teacher
 from promptforge.recipe import Recipe, explain, nearest
 from promptforge.records import canonical_json, content_id, digest_of
@@ -40,10 +41,14 @@ class Part:
     def identity(self) -> dict[str, Any]:
         """What decides its output, as far as known without loading a model; part of every digest."""
         outside = getattr(self.module, "identity", None)
+        params = self.params.model_dump(mode="json")
+        for name in getattr(self.module, "PLACES", ()):  # of local weights `outside` has the content
+            if isinstance(params.get(name), str) and is_local(params[name]):
+                params[name] = "local"
         return {
             "kind": self.kind,
             "version": self.module.VERSION,
-            "params": self.params.model_dump(mode="json"),
+            "params": params,
             **({"outside": dict(outside(self.params))} if outside else {}),
             **({"llm": dict(self.llm)} if self.llm is not None else {}),
         }
@@ -159,6 +164,7 @@ def resolve(recipe: Recipe, where: str) -> Parts:
     _check_licence(recipe, parts, where)
     _check_roles(recipe, parts, where)
     _check_metrics(recipe, parts, where)
+    _check_regime(recipe, parts, where)
     return parts
 
 
@@ -212,6 +218,17 @@ def _check_roles(recipe: Recipe, parts: Parts, where: str) -> None:
     for name in recipe.run.score_in_render:
         if name not in recipe.scorers:
             raise ConfigError(f"{where}: run.score_in_render: no scorer {name!r}{nearest(name, recipe.scorers)}")
+
+
+def _check_regime(recipe: Recipe, parts: Parts, where: str) -> None:
+    """A bound holds for the teacher that it was measured on; another's pictures score on another scale."""
+    for name, gate in recipe.select.gates.items():
+        if gate.measured_on and not recipe.select.other_regime and gate.measured_on != parts.fingerprint:
+            raise ConfigError(
+                f"{where}: select.gates.{name}: its bound was measured on teacher {gate.measured_on}, this one is"
+                f" {parts.fingerprint}; measure it anew (promptforge first-contact), or set select.other_regime=true to"
+                " take it all the same"
+            )
 
 
 def _check_metrics(recipe: Recipe, parts: Parts, where: str) -> None:

@@ -233,7 +233,7 @@ def advance(root: Path, epoch: int, through: str) -> Head:
             commits.append(_found(run, select.unit(run, _scored(run))))
         if through == "publish":
             commits.append(publish(run, commits)[0])
-    for stage in ("ask", "purge", "cost"):
+    for stage in ("ask", "label", "purge", "cost"):
         commits += run.store.commits(stage)
     by_stage: dict[str, list[str]] = {}
     for commit in commits:

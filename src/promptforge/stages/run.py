@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -26,13 +26,11 @@ from promptforge.recipe import Recipe
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages import parts as components
+from promptforge.stages.ask import Asker
 from promptforge.stages.parts import Part, Parts
 from promptforge.store import Commit, Store
 
 INCREMENT_S = 600.0  # facts are committed at least this often
-
-if TYPE_CHECKING:
-    from promptforge.stages.ask import Asker
 
 Row = dict[str, Any]
 
@@ -97,8 +95,6 @@ class Run:
 
     def ask(self, name: str) -> Ask:
         """The language model of this name in the recipe, asked at most once for each request in this folder."""
-        from promptforge.stages.ask import Asker
-
         with self._guard:
             if name not in self._askers:
                 part = next(part for part in self.parts.llms if part.name == name)

@@ -1,0 +1,187 @@
+"""first-contact: 64 fixed prompts with the person's own weights, labels from a page or a file, measured bounds.
+
+Bounds in recipes for real models come from papers and other people's teachers. Until they were measured on the teacher
+that draws, they carry validated = false into the card.
+"""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from promptforge import catalog
+from promptforge.commands import terminal
+from promptforge.commands.label_page import LABELS, LabelPage
+from promptforge.commands.run import make_params
+from promptforge.commands.run import run as run_recipe
+from promptforge.errors import ConfigError
+from promptforge.files import put
+from promptforge.lock import Lock
+from promptforge.stages import labels, pipeline
+from promptforge.stages.labels import QUESTIONS, Bound
+from promptforge.stages.run import Run, open_run
+from promptforge.stages.score import PixelReader
+
+THRESHOLDS = "thresholds.set"
+SHEET = "to-label.csv"
+_SHORT = {"y": "yes", "n": "no", "u": "unsure"}
+
+#: The 64 prompts take the place of the recipe's; no quota, so that each is drawn once.
+_SETTINGS = (
+    "select.policy=distill",
+    "select.quota.image_quality=all",
+    "select.quota.semantic_understanding=all",
+    "select.quota.text_rendering=all",
+    "render.sample=1.0",
+    "render.takes=1",
+    "publish.natural_test_share=0.0",
+)
+
+
+def first_contact(
+    recipe: str,
+    *,
+    settings: Sequence[str],
+    out: Path | None,
+    given: Path | None,
+    page: bool,
+    precision: float,
+) -> int:
+    """Draw, measure, label, choose bounds; the exit code."""
+    if not 0.5 <= precision <= 1:
+        raise ConfigError(f"--precision {precision:g}: expected a share from 0.5 to 1")
+    root = out or Path("runs") / f"first-contact-{Path(recipe).stem}"
+    prompts = resources.files("promptforge") / "recipes" / "first-contact.jsonl"
+    with resources.as_file(prompts) as path:
+        params = make_params(
+            recipe=recipe,
+            sources=[str(path)],
+            columns={"category": "category", "axis": "axis"},
+            out=str(root),
+            settings=[*_SETTINGS, *settings],
+        )
+        code = run_recipe(params)
+    if code:
+        return code
+    run = open_run(root)
+    rows = _rows_to_label(root)
+    if given is not None:
+        said, rater = read_labels(given, rows), given.name
+    elif page:
+        said, rater = _from_page(root, rows), "page"
+    else:
+        _write_sheet(root, rows)
+        return 0
+    with Lock(root) as lock:
+        if said:
+            labels.save(run.store, said, rater)
+        pipeline.advance(root, lock.epoch, "publish")
+    _tell(run, root, recipe, precision)
+    return 0
+
+
+def _rows_to_label(root: Path) -> list[dict[str, Any]]:
+    with catalog.open_run(root) as con:
+        return [{**row, "words": QUESTIONS[row["question"]]} for row in labels.to_label(con)]
+
+
+def _from_page(root: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    reader = PixelReader(open_run(root))
+    pictures = {image: reader[image] for image in sorted({row["image_id"] for row in rows})}
+    page = LabelPage(rows, pictures)
+    console = terminal.out()
+    console.print(f"label {len(rows)} questions in a browser on this machine: {page.address}", soft_wrap=True)
+    console.print("it ends with the last one; Ctrl-C ends it earlier, and what was said so far counts")
+    return page.collect()
+
+
+def read_labels(path: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Labels of a CSV file with the columns image_id, question and label; rows without a label are passed over.
+
+    Raises ConfigError naming file and line for anything else than a known picture, question and label.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            lines = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise ConfigError(f"{path}: cannot be read as CSV ({exc}); expected columns image_id, question, label") from exc
+    known = {(row["image_id"], row["question"]) for row in rows}
+    found = []
+    for number, line in enumerate(lines, 2):
+        image, question, label = (str(line.get(name) or "").strip() for name in ("image_id", "question", "label"))
+        if not label:
+            continue
+        label = _SHORT.get(label.lower(), label.lower())
+        if label not in LABELS:
+            raise ConfigError(f"{path}, line {number}: label {label!r}; expected yes, no or unsure (or y, n, u)")
+        if (image, question) not in known:
+            raise ConfigError(
+                f"{path}, line {number}: no picture {image!r} with question {question!r} in this run; the sheet to fill"
+                f" in is {SHEET}, which --no-page writes"
+            )
+        found.append({"image_id": image, "question": question, "label": label})
+    if not found:
+        raise ConfigError(f"{path}: holds no label; expected columns image_id, question, label")
+    return found
+
+
+def _write_sheet(root: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """The pictures as files, and a table with an empty column to fill in."""
+    reader = PixelReader(open_run(root))
+    for image in sorted({row["image_id"] for row in rows}):
+        put(root / "to-label" / f"{image}.webp", reader[image])
+    lines = [["image_id", "question", "label", "prompt", "wanted", "what is asked", "picture"]]
+    for row in rows:
+        wanted = " | ".join(row["expected_text"] or ())
+        cells = [row["image_id"], row["question"], "", row["text"], wanted, row["words"]]
+        lines.append([*(_inert(cell) for cell in cells), f"to-label/{row['image_id']}.webp"])
+    with (root / SHEET).open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(lines)
+    console = terminal.out()
+    console.print(f"fill in the column label (yes, no, unsure) of {root / SHEET}, then:", soft_wrap=True)
+    console.print("  the same command with --labels and that file")
+
+
+def _inert(text: str) -> str:
+    """A cell that a spreadsheet takes for text: a prompt may begin with what would be a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
+
+
+def _tell(run: Run, root: Path, recipe: str, precision: float) -> None:
+    with catalog.open_run(root) as con:
+        bounds = labels.measure(con, run, precision)
+    console = terminal.out()
+    made = terminal.table("gate", "judged by", "yes", "no", "bound", "precision", "95%", "recall", "validated")
+    for bound in bounds:
+        made.add_row(*_cells(bound))
+    console.print(made)
+    console.print("chosen and reported on the same labels, so on the bright side", style="dim")
+    lines = labels.settings(bounds, run)
+    if not lines:
+        console.print("nothing could be validated: the recipe's bounds stay as they are")
+        return
+    head = [f"# Bounds of {recipe}, measured on teacher {run.teacher_fingerprint}: promptforge run --set @{THRESHOLDS}"]
+    put(root / THRESHOLDS, ("\n".join([*head, *lines]) + "\n").encode())
+    command = [terminal.program(), "run", shlex.quote(recipe), "--set", shlex.quote(f"@{root / THRESHOLDS}")]
+    console.print(f"use them: {' '.join(command)}", soft_wrap=True)
+
+
+def _cells(bound: Bound) -> list[str]:
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{value:.2f}"
+
+    return [
+        bound.gate,
+        bound.question,
+        str(bound.n_yes),
+        str(bound.n_no),
+        "" if bound.value is None else f"{bound.value:.4g}",
+        share(bound.precision),
+        "" if bound.low is None else f"{share(bound.low)} to {share(bound.high)}",
+        share(bound.recall),
+        "yes" if bound.validated else f"no: {bound.reason}",
+    ]
