@@ -1,14 +1,15 @@
 """Questions out of scenes and out of a language model's answers; what must come first comes first."""
 
 from collections import Counter
+from dataclasses import asdict
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptforge.questions import KINDS, from_answer, from_scene
-from promptforge.records import AXES, Relation, Scene, SceneObject
+from promptforge.questions import KINDS, VERSION, from_answer, from_scene
+from promptforge.records import AXES, Relation, Scene, SceneObject, digest_of
 from promptforge.scenes import parse
 from promptforge.sources import grammar
 from promptforge.sources.grammar import Params
@@ -131,6 +132,21 @@ def test_the_english_is_right(prompt, text):
 def test_what_bears_text_is_asked_for_and_its_words_are_not():
     questions = texts('a wooden sign that says "RED CUPS" beside a dog')
     assert questions == ["Is there a dog?", "Is there a sign?"]
+
+
+#: VERSION -> digest of the questions about the prompts below; other questions need a raised VERSION and a line here.
+GOLDEN = {1: "b64f79b435535b57"}
+FIXED = (
+    "three striped cups on a wooden table",
+    "a man riding a white horse behind two houses",
+    "a red cup beside a blue cup and several balls",
+    'a banner that says "TEA" above one cat',
+)
+
+
+def test_other_questions_need_a_raised_version():
+    questions = [from_scene(parse(prompt), prompt) for prompt in FIXED]
+    assert digest_of([[asdict(question) for question in some] for some in questions])[:16] == GOLDEN[VERSION]
 
 
 def test_an_empty_scene_asks_nothing():

@@ -159,6 +159,13 @@ def test_finds_come_surest_first_inside_the_picture_and_always_the_same(folder):
     assert detector.load(str(folder), None, "cpu") is found
 
 
+def test_a_decoded_picture_that_cannot_be_written_to_is_looked_at_all_the_same(folder):
+    fixed = picture()
+    fixed.flags.writeable = False
+    found = detector.load(str(folder), None, "cpu")
+    assert found.detect(fixed, LABELS, 0.0) == found.detect(picture(), LABELS, 0.0)
+
+
 def test_strange_labels_are_read_too(folder):
     found = detector.load(str(folder), None, "cpu")
     labels = ["", "?", "a. b? c", "Ünïcode 杯", " ".join(["cup"] * 400), "dog"]

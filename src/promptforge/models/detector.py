@@ -78,8 +78,9 @@ class Detector:
         if not asked:
             return []
         height, width = pixels.shape[:2]
+        writable = pixels if pixels.flags.writeable else pixels.copy()  # torch warns of what it could not change
         with self._guard:
-            raw = self._adapter.find(pixels, asked)
+            raw = self._adapter.find(writable, asked)
         found = []
         for place, confidence, (x0, y0, x1, y1) in raw:
             box = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
