@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from promptforge.models.rapidocr import RapidOcrReader, identity, in_reading_order
+from promptforge.models.rapidocr import RapidOcrReader, identity
+from promptforge.models.reading_order import in_reading_order
 from promptforge.protocols import Pixels, TextLine
 
 HELD_STILL = """

@@ -17,7 +17,7 @@ from promptforge.protocols import Picture, Pixels
 from promptforge.scorers import text
 from promptforge.scorers.text import Text
 
-METRICS = ("exact", "folded", "cer", "ned", "word_recall", "word_precision", "verdict", "reading")
+METRICS = ("exact", "folded", "cer", "ned", "word_recall", "word_precision", "verdict", "reading", "agreement")
 FACES = {
     "roboto": ("font_roboto", "Roboto-Regular.ttf"),
     "serif": ("font_source_serif_pro", "SourceSerifPro-Bold.ttf"),

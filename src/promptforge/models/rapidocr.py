@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from promptforge.errors import EnvironmentFault
+from promptforge.models.reading_order import in_reading_order
 from promptforge.protocols import Pixels, TextLine
 from promptforge.records import canonical_json
 
@@ -74,41 +74,6 @@ class RapidOcrReader:
         )
 
 
-def in_reading_order(lines: Iterable[TextLine]) -> tuple[TextLine, ...]:
-    """Rows from top to bottom, each from left to right.
-
-    Two boxes share a row where the centre of one lies within the other's height; a fixed pixel distance, as the
-    engine sorts by, tears apart the words of large or slanting lines.
-    """
-    rows: list[list[TextLine]] = []
-    for line in sorted(lines, key=lambda each: (_centre(each), each.box)):
-        if rows and _same_row(rows[-1][-1], line):
-            rows[-1].append(line)
-        else:
-            rows.append([line])
-    return tuple(line for row in rows for line in sorted(row, key=lambda each: min(x for x, _ in each.box)))
-
-
-def _centre(line: TextLine) -> float:
-    return sum(y for _, y in line.box) / len(line.box)
-
-
-def _same_row(one: TextLine, other: TextLine) -> bool:
-    return any(
-        min(y for _, y in a.box) < _centre(b) < max(y for _, y in a.box) for a, b in ((one, other), (other, one))
-    ) and not _overlap_sideways(one, other)
-
-
-def _overlap_sideways(one: TextLine, other: TextLine) -> bool:
-    """Whether more than half of the narrower box lies above or below the other: then they are two rows."""
-    left, right = (
-        (min(x for x, _ in line.box) for line in (one, other)),
-        (max(x for x, _ in line.box) for line in (one, other)),
-    )
-    (l1, l2), (r1, r2) = left, right
-    return min(r1, r2) - max(l1, l2) > 0.5 * min(r1 - l1, r2 - l2)
-
-
 @cache
 def identity() -> dict[str, str]:
     """Engine, runtime and model files by version and SHA-256, and the settings; loads no model."""
@@ -116,14 +81,15 @@ def identity() -> dict[str, str]:
     return {
         "engine": f"rapidocr {version('rapidocr')}",
         "runtime": f"onnxruntime {version('onnxruntime')}",
-        "resize": f"opencv {_opencv_version()}",
+        "resize": f"opencv {opencv_version()}",
         "detection": _sha256(folder / DETECTION_MODEL),
         "recognition": _sha256(folder / RECOGNITION_MODEL),
         "settings": canonical_json(SETTINGS),
     }
 
 
-def _opencv_version() -> str:
+def opencv_version() -> str:
+    """Version of whichever of OpenCV's packages is installed: it resizes pictures before they are read."""
     for name in ("opencv-python-headless", "opencv-python", "opencv-contrib-python"):
         try:
             return version(name)
