@@ -143,10 +143,6 @@ def render(root: str, world: int, artifact: UUID) -> list[Row]:
     start = time.monotonic()
     ranks = [render_rank.submit(root, rank, world) for rank in range(world)]
     made += _timed(_follow(ranks, where, "render", artifact), start)
-    if open_run(where).recipe.response is not None:
-        start = time.monotonic()
-        ranks = [respond_rank.submit(root, rank, world) for rank in range(world)]
-        made += _timed(_follow(ranks, where, "respond", artifact), start)
     return made
 
 
@@ -157,6 +153,10 @@ def score(root: str, world: int, artifact: UUID) -> list[Row]:
     start = time.monotonic()
     ranks = [score_rank.submit(root, rank, world) for rank in range(world)]
     made = _timed(_follow(ranks, where, "score", artifact), start)
+    if open_run(where).recipe.response is not None:  # after score: a word swap is measured where a reader found text
+        start = time.monotonic()
+        ranks = [respond_rank.submit(root, rank, world) for rank in range(world)]
+        made += _timed(_follow(ranks, where, "respond", artifact), start)
     if open_run(where).parts.compares:
         made += _one(lambda: lookalikes(root), where)
     return made
@@ -214,7 +214,7 @@ def _stages(run: Run, epoch: int) -> tuple[list[Row], int]:
 
 def _follow(futures: Sequence[PrefectFuture[Any]], root: Path, stage: str, artifact: UUID) -> list[Any]:
     """Results of a stage's tasks; meanwhile the progress artifact moves. The first fault is raised."""
-    begin, end = _REACHED[{"generate": "text", "respond": "render"}.get(stage, stage)]
+    begin, end = _REACHED[{"generate": "text", "respond": "score"}.get(stage, stage)]
     pending: Sequence[PrefectFuture[Any]] = futures
     while pending:
         pending = list(wait(list(pending), timeout=_LOOK_S).not_done)

@@ -27,6 +27,7 @@ from promptforge.protocols import Input, Need, Picture, Pixels, Score
 VERSION = 1
 NEEDS: Need = "picture"
 INPUTS: tuple[Input, ...] = ()
+PLACES = ("tower", "head")
 METRICS = {"render_aesthetic": "number"}
 
 DEFAULT_HEAD = "ttj/sac-logos-ava1-l14-linearMSE"

@@ -26,6 +26,7 @@ from promptforge.protocols import Input, Need, Picture, Pixels, Score
 VERSION = 1
 NEEDS: Need = "picture"
 INPUTS: tuple[Input, ...] = ("text",)
+PLACES = ("tower",)
 METRICS = dict.fromkeys(("clip_score", "cosine", "truncated"), "number")
 
 

@@ -29,6 +29,7 @@ from promptforge.protocols import Input, Need, Picture, Pixels, Score
 VERSION = 1
 NEEDS: Need = "picture"
 INPUTS: tuple[Input, ...] = ()
+PLACES = ("tower",)
 METRICS = {"phash": "word", "embedding": "list"}
 
 _SIDE, _KEPT = 32, 8

@@ -28,6 +28,7 @@ from promptforge.protocols import Input, Need, Picture, Pixels, Score
 VERSION = 1
 NEEDS: Need = "picture"
 INPUTS: tuple[Input, ...] = ()
+PLACES = ("tower", "head")
 METRICS = {"unsafe": "number"}
 
 

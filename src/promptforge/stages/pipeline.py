@@ -4,7 +4,7 @@ Every function looks up what is in force by asking each stage for its units of w
 time, by any process, and does only what is missing. The caller holds the folder's lock.
 
     text_shards -> make_text (each shard) -> make_dedup -> make_questions -> make_plan -> make_render (each rank)
-    -> make_respond (each rank) -> make_score (each rank) -> make_lookalikes -> make_select -> make_publish;
+    -> make_score (each rank) -> make_respond (each rank) -> make_lookalikes -> make_select -> make_publish;
     advance puts finished stages in force
 """
 
@@ -20,7 +20,7 @@ from promptforge.errors import StoreFault
 from promptforge.protocols import Scorer
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
-from promptforge.stages import dedup, filter, generate, render, score, select
+from promptforge.stages import dedup, filter, generate, lookalikes, questions, render, respond, score, select
 from promptforge.stages.parts import build_scorer, build_teacher
 from promptforge.stages.progress import meter
 from promptforge.stages.publish import publish
@@ -54,8 +54,6 @@ def _asked(run: Run) -> list[Commit]:
     text = _deduplicated(run)
     if not run.parts.asks_questions:
         return text
-    from promptforge.stages import questions
-
     return [*text, _found(run, questions.unit(run, text))]
 
 
@@ -66,7 +64,7 @@ def _planned(run: Run) -> list[Commit]:
 
 def _scored(run: Run) -> list[Commit]:
     """Commits up to the scores: those of render, respond and score are facts, so every one of the folder counts."""
-    facts = [commit for stage in ("render", "respond", "score") for commit in run.store.commits(stage)]
+    facts = [commit for stage in ("render", "score", "respond") for commit in run.store.commits(stage)]
     return [*_planned(run), *facts]
 
 
@@ -75,8 +73,6 @@ def _compared(run: Run) -> list[Commit]:
     commits = _scored(run)
     if not run.parts.compares:
         return commits
-    from promptforge.stages import lookalikes
-
     return [*commits, _found(run, lookalikes.unit(run, commits))]
 
 
@@ -125,8 +121,6 @@ def make_questions(root: Path) -> Tally:
     run = open_run(root)
     if not run.parts.asks_questions:
         return Tally("questions")
-    from promptforge.stages import questions
-
     _, tally = run.work(questions.unit(run, _deduplicated(run)))
     return tally
 
@@ -156,8 +150,6 @@ def make_respond(root: Path, rank: int, world: int) -> Tally:
     run = open_run(root)
     if run.recipe.response is None:
         return Tally("respond")
-    from promptforge.stages import respond
-
     todo = respond.missing(run, [*_planned(run), *run.store.commits("respond")], rank, world)
     meter(root).expect("respond", len(todo))
     if not todo:
@@ -182,8 +174,6 @@ def make_lookalikes(root: Path) -> Tally:
     run = open_run(root)
     if not run.parts.compares:
         return Tally("lookalikes")
-    from promptforge.stages import lookalikes
-
     _, tally = run.work(lookalikes.unit(run, _scored(run)))
     return tally
 
@@ -207,7 +197,7 @@ def make_all(root: Path, epoch: int, world: int = 1) -> list[Tally]:
     """Every stage in order, in this process and thread; the scheduler's flow does the same with tasks."""
     tallies = [tally for shard in range(text_shards(root)) for tally in make_text(root, shard)]
     tallies += [make_dedup(root), make_questions(root), make_plan(root)]
-    for make in (make_render, make_respond, make_score):
+    for make in (make_render, make_score, make_respond):
         tallies += [make(root, rank, world) for rank in range(world)]
     tallies += [make_lookalikes(root), make_select(root), make_publish(root)]
     record_cost(root, epoch, tallies)

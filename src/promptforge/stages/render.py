@@ -91,7 +91,7 @@ def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
                 f"SELECT prompt_id, noise_group FROM ({ELIGIBLE}) JOIN limits USING (axis)"
                 " WHERE most IS NULL OR place <= most ORDER BY prompt_id"
             ).fetchall()
-        chosen = [(p, group) for p, group in rows if _sampled(p, recipe.render.sample)]
+        chosen = [(p, group) for p, group in rows if sampled(p, recipe.render.sample)]
         n_images = len(chosen) * recipe.render.takes
         # Eight a rank at least, since hash buckets differ in size and the last rank to finish decides.
         n_buckets = max(1, math.ceil(n_images / recipe.run.bucket_images), min(n_images, 8 * recipe.run.workers))
@@ -112,7 +112,7 @@ def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
     return Unit("plan", "all", digest, make)
 
 
-def _sampled(prompt: str, share: float) -> bool:
+def sampled(prompt: str, share: float) -> bool:
     """A fixed draw for each prompt, so that a larger sample holds the smaller one."""
     return int(records.content_id("sample", prompt)[:13], 16) < share * 16**13
 

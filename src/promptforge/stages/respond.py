@@ -4,7 +4,7 @@ Two groups of rows a prompt, each with a digest of its own, so that only what is
 
     response   needs the text alone; the metrics of models/diffusion/response.py
     word_swap  of a prompt with text to be drawn, once its picture (the first take) is there and has been read: the
-               boxes are those of the metric `reading` of a scorer. Where score has not run yet, a later run adds it
+               boxes are those of the metric `reading` of a scorer; so this stage comes after score
 
 The sample is a fixed draw for each prompt, the same as that of render: of two shares the larger holds the smaller.
 No gate reads these rows: validated is false until real weights have shown that non-visual prompts come out low.
@@ -25,7 +25,7 @@ from promptforge.models.diffusion.response import Box, ResponseSettings
 from promptforge.models.diffusion.settings import Settings
 from promptforge.protocols import Pixels, Score
 from promptforge.records import AXES, canonical_json, content_id
-from promptforge.stages.render import ELIGIBLE, _sampled, decode, wanted
+from promptforge.stages.render import ELIGIBLE, sampled, decode, wanted
 from promptforge.stages.run import Row, Run, Tally
 from promptforge.stages.score import PixelReader, wanted_scores
 from promptforge.store import Commit
@@ -103,7 +103,7 @@ def missing(run: Run, commits: Sequence[Commit], rank: int, world: int) -> list[
     todo = []
     for row in rows:
         prompt = row["prompt_id"]
-        if int(prompt[:8], 16) % world != rank or not _sampled(prompt, settings.sample):
+        if int(prompt[:8], 16) % world != rank or not sampled(prompt, settings.sample):
             continue
         wants = {"response": _digest(run, settings, "response", row["text"])}
         if prompt in read:

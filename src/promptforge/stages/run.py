@@ -37,8 +37,8 @@ Row = dict[str, Any]
 DATASET = "dataset"  # folder inside the run folder that publish makes and replaces
 
 STAGES = (
-    *("generate", "filter", "dedup", "questions", "plan", "render", "respond"),
-    *("score", "lookalikes", "select", "publish"),
+    *("generate", "filter", "dedup", "questions", "plan", "render"),
+    *("score", "respond", "lookalikes", "select", "publish"),
 )
 OPTIONAL = frozenset({"questions", "respond", "lookalikes"})  # stages of some recipes; the others show none of them
 

@@ -20,6 +20,7 @@ from promptforge.records import canonical_json, content_id
 __all__ = ["VERSION", "Diffusers", "Params", "build", "describe", "licence"]
 
 VERSION = 1
+PLACES = ("model",)
 
 
 def build(params: Params, rank: int = 0) -> Diffusers:
