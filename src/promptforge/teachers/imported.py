@@ -8,6 +8,7 @@ the licence and the pictures themselves, so a changed import is another teacher,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import PIL
@@ -20,6 +21,7 @@ from promptforge.teachers.importing.pixels import Unreadable, decode, refuse_bom
 from promptforge.teachers.importing.sets import ImportSet, read_set
 
 VERSION = 1
+LOOK_AHEAD = 128  # pictures whose bytes are held; a row group of Parquet is read once for all of them that are in it
 
 
 class Params(BaseModel):
@@ -83,19 +85,28 @@ class Imported:
         refuse_bombs()
 
     def render_all(self, jobs: Iterable[RenderJob]) -> Iterator[Rendering]:
-        """The picture of each job, in order."""
-        for job in jobs:
-            yield self._render(job)
+        """The picture of each job, in order; reads LOOK_AHEAD of them at a time, in the order of the files."""
+        waiting = iter(jobs)
+        while window := list(islice(waiting, LOOK_AHEAD)):
+            items = [self._found.by_take.get((records.prompt_id(job.text), job.take)) for job in window]
+            data: dict[int, bytes] = {}
+            there = [(item.place, number) for number, item in enumerate(items) if item and item.place and item.sha256]
+            for _, number in sorted(there, key=lambda pair: (str(pair[0].path), pair[0].row or 0)):
+                item = items[number]
+                assert item is not None
+                data[number] = self._found.data(item)
+            for number, (job, item) in enumerate(zip(window, items, strict=True)):
+                if item is None:
+                    more = (records.prompt_id(job.text), 0) in self._found.by_take
+                    yield Rendering(None, "the import has no further take" if more else "not in the import")
+                elif number not in data:
+                    yield Rendering(None, "the import names a picture that is not there")
+                else:
+                    yield self._decoded(data.pop(number))
 
-    def _render(self, job: RenderJob) -> Rendering:
-        item = self._found.by_take.get((records.prompt_id(job.text), job.take))
-        if item is None:
-            more = (records.prompt_id(job.text), 0) in self._found.by_take
-            return Rendering(None, "the import has no further take" if more else "not in the import")
-        if item.place is None or item.sha256 is None:
-            return Rendering(None, "the import names a picture that is not there")
+    def _decoded(self, data: bytes) -> Rendering:
         try:
-            pixels, notes = decode(self._found.data(item), self._max_pixels)
+            pixels, notes = decode(data, self._max_pixels)
         except Unreadable as exc:
             return Rendering(None, str(exc))
         return Rendering(pixels, notes=notes)

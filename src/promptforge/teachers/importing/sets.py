@@ -286,8 +286,8 @@ def _group_starts(path: Path, size: int, changed: int) -> tuple[int, ...]:
     return tuple(sum(counts[:number]) for number in range(len(counts)))
 
 
-# Pictures are asked for in no order, and a row group of 64 MiB takes 50 ms to read; eight of them are half a GB.
-@lru_cache(maxsize=8)
+# One for each rank of this process, and one to spare: a row group may have 300 MB.
+@lru_cache(maxsize=3)
 def _group(path: Path, group: int, column: str, size: int, changed: int) -> pa.ChunkedArray:
     del size, changed
     with pq.ParquetFile(path) as file:
