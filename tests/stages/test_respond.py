@@ -12,7 +12,6 @@ from promptforge.lock import Lock
 from promptforge.models.diffusion.response import METRICS, ResponseSettings
 from promptforge.schema import arrow_schema
 from promptforge.stages import pipeline, respond
-from promptforge.stages.render import _sampled
 from promptforge.stages.run import open_run, prepare
 from promptforge.stages.score import wanted_scores
 
@@ -157,14 +156,17 @@ class TestRespond:
         read_by_hand(run, [[8, 8], [40, 8], [40, 24], [8, 24]])
         assert {name for row in respond.missing(run, commits_of(run), 0, 1) for name in row["digests"]} == {"response"}
 
-    def test_a_smaller_sample_is_part_of_a_larger_one(self, root, tiny, teacher):
+    def test_a_smaller_sample_is_part_of_a_larger_one_and_that_of_render(self, root, tiny, teacher):
         found = {}
         for share in (0.4, 1.0):
-            prepare(root, raw_of(tiny, teacher, sample=share), "test")
-            run = open_run(root)
+            raw = raw_of(tiny, teacher, sample=share) | {"render": {"sample": 0.4}}
+            run = prepare(root, raw, "test")
+            pipeline.make_plan(root)
             found[share] = {row["prompt_id"] for row in respond.missing(run, commits_of(run), 0, 1)}
+        with catalog.connect(run.store, pipeline._planned(run)) as con:
+            drawn = {prompt for (prompt,) in con.sql("SELECT prompt_id FROM render_plan").fetchall()}
         assert set() < found[0.4] < found[1.0]
-        assert found[0.4] == {prompt for prompt in found[1.0] if _sampled(prompt, 0.4)}
+        assert drawn == found[0.4]
 
 
 def test_a_teacher_without_velocities_is_refused(tmp_path, tiny):
