@@ -48,6 +48,8 @@ def test_eight_bit_weights_fit_a_40_gb_card_whole():
     half = Sizes(denoiser=11.09, encoders=9.10, vae=0.16, activations=2.92, n_blocks=57)
     assert peak_gib(half, "resident") == pytest.approx(27.9, abs=0.05)
     assert choose(half, FREE[40]) == "resident"
+    assert peak_gib(half, "model_offload") == pytest.approx(17.0, abs=0.05)
+    assert choose(half, FREE[24]) == "model_offload"
 
 
 def test_a_batch_that_no_longer_fits_resident_moves_the_encoders_out():

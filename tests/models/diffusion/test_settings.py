@@ -36,7 +36,6 @@ def test_a_setting_that_contradicts_another_is_refused_with_the_reason(change, m
         Settings(**{**HUB, **change})
 
 
-@pytest.mark.models
 def test_what_moves_pixels_moves_the_description_and_nothing_else_does():
     plain = describe(Settings(**HUB), 1)
     deciding = [
@@ -60,13 +59,11 @@ def test_what_moves_pixels_moves_the_description_and_nothing_else_does():
         assert describe(Settings(**{**HUB, **other}), 1) == plain
 
 
-@pytest.mark.models
 def test_the_default_length_is_spelt_out_so_that_naming_it_changes_nothing():
     assert describe(Settings(**HUB), 1) == describe(Settings(**HUB, max_sequence_length=512), 1)
     assert describe(Settings(**HUB, pipeline="sd3"), 1)["max_sequence_length"] == 256
 
 
-@pytest.mark.models
 def test_a_description_needs_no_torch_and_no_network():
     code = (
         "import sys; from promptforge.teachers import diffusers as t;"

@@ -163,7 +163,7 @@ class WholeArtist:
         if self._takes_latents:
             options["latents"] = torch.cat([self._noise(job.seed) for job in jobs]).to(self._loaded.device)
         self._in_fp32 = False
-        # whatever draws from the global generators still follows from the first job's seed
+        # what draws from the global generator follows from the first seed, where no other rank shares the process
         with torch.random.fork_rng(devices=[] if self._loaded.device == "cpu" else [self._loaded.device]):
             torch.manual_seed(jobs[0].seed)
             found = self._pipe(

@@ -57,6 +57,8 @@ def load(settings: Settings, rank: int = 0) -> Loaded:
     """Load, place and speed up. Raises ConfigError and EnvironmentFault as `pipeline_on_cpu` and `memory.choose`."""
     torch = load_torch()
     device = device_of(rank)
+    if device != "cpu":
+        torch.cuda.set_device(device)  # of this thread: streams and pinned memory belong to it
     pipe = pipeline_on_cpu(settings)
     sizes = memory.sizes_of(pipe, settings)
     mode: Memory
@@ -116,14 +118,7 @@ def pipeline_on_cpu(settings: Settings) -> Any:
     Raises EnvironmentFault naming the model, its licence, the token variable and the disk where files are missing, or
     where they hold pickles or code; ConfigError where the settings do not fit the pipeline.
     """
-    known = licences.known_model(settings.model)
-    folder = weights.locate(
-        settings.model,
-        settings.revision,
-        needs=FILES,
-        gib=known.gib if known else None,
-        licence=known.licence.name if known else settings.licence or "",
-    )
+    folder = _folder(settings)
     wanted, seen = _CLASSES[settings.pipeline], check_folder(folder)
     if settings.pipeline != "auto" and seen != wanted:
         fitting = next((kind for kind, name in _CLASSES.items() if name == seen), "auto")
@@ -148,6 +143,22 @@ def pipeline_on_cpu(settings: Settings) -> Any:
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = scheduler_of(pipe, settings)
     return pipe
+
+
+def _folder(settings: Settings) -> Path:
+    known = licences.known_model(settings.model)
+    licence = known.licence.name if known else settings.licence or ""
+    gib = known.gib if known else None
+    try:
+        return weights.locate(settings.model, settings.revision, needs=FILES, gib=gib, licence=licence)
+    except EnvironmentFault as exc:
+        message = str(exc)
+        if weights.is_local(settings.model) or weights.TOKEN_VARIABLE in message:
+            raise
+        terms = f" ({licence})" if licence else ""
+        raise EnvironmentFault(
+            f"{message}; where it is gated, accept its licence{terms} on its page and set {weights.TOKEN_VARIABLE}"
+        ) from exc
 
 
 def check_folder(folder: Path) -> str:

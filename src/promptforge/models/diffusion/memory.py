@@ -9,12 +9,14 @@
 Peak of GPU memory in GiB for FLUX.1 (12B, T5-XXL, CLIP-L, VAE) in bf16 at 1024 px, batch 1, and the mode that 'auto'
 takes. Computed from parameter counts and the largest live tensors, times MARGIN; not measured:
 
-    mode               peak   24 GB   40 GB   80 GB   141 GB
-    resident           41.3                   auto    auto
-    encoders_to_cpu    37.8           auto
-    model_offload      30.4
-    blocks_to_cpu      11.1   auto
-    resident, fp8      27.9           auto
+    mode                  peak   24 GB   40 GB   80 GB   141 GB
+    resident              41.2                  auto    auto
+    encoders_to_cpu       37.7          auto
+    model_offload         30.3
+    blocks_to_cpu         11.1  auto
+    with fp8_weights:
+    resident              27.9          auto    auto    auto
+    model_offload         17.0  auto
 
 A visit of T5-XXL copies 8.9 GiB in, nothing out (weights never change): 0.4 s at 25 GB/s, for 16 pictures of 4 s.
 Not covered: several processes on one GPU; what others hold is read once, at the start.

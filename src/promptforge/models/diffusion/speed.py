@@ -1,8 +1,8 @@
 """Faster denoisers: without loss by default and on a GPU alone, with loss where the settings ask for it.
 
 Without loss: compiled blocks, fused query-key-value projections, a VAE in channels_last. They reorder sums, so bits
-move, as they do between cards; the provenance says what was on. Compiling the repeated blocks takes seconds where the
-whole network takes a minute, and runs as fast.
+move, as they do between cards; the provenance says what was on. Compiling the repeated blocks alone is published to
+take 8 s on an H200 where the whole network takes 51, and to run as fast.
 
 CUDA graphs are off by default: their outputs are overwritten by the next replay, so blocks that are compiled one by
 one and feed each other cannot use them (a fault of torch's cudagraph trees); the whole network must be captured. FLUX
