@@ -115,6 +115,9 @@ def _make(run: Run, shard: Shard, part: SourcePart) -> tuple[Mapping[str, pa.Tab
     for candidate in source.read(part, shard.start, shard.stop):
         row = _origin(run, shard, part, candidate)
         prompts.append(row)
+        if candidate.fault == "purged":  # a language model's answer that a purge emptied
+            verdicts.append(_verdict(row, "tombstone", candidate.fault_detail or "purged", None))
+            continue
         if candidate.text is None:
             verdicts.append(_verdict(row, "source", candidate.fault or "unreadable", candidate.fault_detail))
             continue

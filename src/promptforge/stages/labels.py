@@ -110,8 +110,8 @@ def save(store: Store, rows: Sequence[Row], rater: str) -> Commit:
 def measure(con: duckdb.DuckDBPyConnection, run: Run, precision: float) -> list[Bound]:
     """Each gate of the recipe against the labels.
 
-    A bound stays where its precision is at least `precision` and half of the good pictures pass it; else it moves to the
-    loosest one that reaches the precision.
+    A bound stays where its precision is at least `precision` and half of the good pictures pass it; else it moves to
+    the loosest one that reaches the precision.
     """
     return [_measure(con, run, name, gate, precision) for name, gate in run.recipe.select.gates.items()]
 

@@ -17,6 +17,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from promptforge.errors import ConfigError
+from promptforge.models.diffusion.response import ResponseSettings
+from promptforge.models.diffusion.settings import Settings
 from promptforge.models.weights import is_local
 from promptforge.protocols import Ask, Filter, LanguageModel, Licence, Picture, Score, Scorer, Source, Teacher
 from promptforge.recipe import Recipe, explain, nearest
@@ -79,7 +81,7 @@ class Parts:
         return {
             "sources": [part.identity for part in self.sources],
             "filters": [part.identity for part in self.filters],
-            "llm": {part.name: part.identity for part in self.llms},
+            "llm": {part.name: identity_of(part) for part in self.llms},
             "teacher": self.teacher.identity,
             "scorers": [{**part.identity, "name": part.name, "role": part.role} for part in self.scorers],
         }
@@ -140,7 +142,7 @@ def resolve(recipe: Recipe, where: str) -> Parts:
             faults.append(f"{where}: {path}.llm: no language model {part.asks!r}{nearest(part.asks, recipe.llm)}")
             return None
         model = llms.get(part.asks)
-        return model and replace(part, llm=model.identity)
+        return model and replace(part, llm=identity_of(model))
 
     sources = [
         find("sources", spec.kind, spec.params, f"sources.{number}") for number, spec in enumerate(recipe.sources)
@@ -157,6 +159,7 @@ def resolve(recipe: Recipe, where: str) -> Parts:
             f"{where}: questions.llm: no language model {recipe.questions.llm!r}"
             f"{nearest(recipe.questions.llm, recipe.llm)}"
         )
+    _check_response(recipe, teacher, where, faults)
     if faults:
         raise ConfigError("\n".join(faults))
     assert teacher is not None
@@ -166,6 +169,11 @@ def resolve(recipe: Recipe, where: str) -> Parts:
     _check_metrics(recipe, parts, where)
     _check_regime(recipe, parts, where)
     return parts
+
+
+def identity_of(model: Part) -> dict[str, Any]:
+    """What decides a language model's answers: not where its server is, nor patience or prices."""
+    return dict(model.module.identity(model.params))
 
 
 def _all(parts: list[Part | None]) -> tuple[Part, ...]:
@@ -183,6 +191,23 @@ def _part(package: str, kind: str, params: Mapping[str, Any], path: str, where: 
     except ValidationError as exc:
         faults.append(explain(exc, model, where, path))
         return None
+
+
+def _check_response(recipe: Recipe, teacher: Part | None, where: str, faults: list[str]) -> None:
+    """Settings of the teacher's response, and a teacher whose prediction can be had."""
+    if recipe.response is None:
+        return
+    try:
+        ResponseSettings.model_validate(recipe.response)
+    except ValidationError as exc:
+        faults.append(explain(exc, ResponseSettings, where, "response"))
+    if teacher is not None and not isinstance(teacher.params, Settings):
+        faults.append(
+            f"{where}: response: teacher {teacher.kind!r} predicts no velocity; take diffusers with pipeline flux or"
+            " sd3, or leave [response] out"
+        )
+    elif teacher is not None and teacher.params.pipeline == "auto":
+        faults.append(f"{where}: response: of pipeline 'auto' nothing is known; take flux or sd3, or leave it out")
 
 
 def _check_licence(recipe: Recipe, parts: Parts, where: str) -> None:

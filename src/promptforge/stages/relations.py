@@ -46,6 +46,8 @@ CHECKS = (
     _once("head", "selection", "row_id", "select"),
     _once("head", "published", "prompt_id", "publish"),
     _once("all", "images", "image_id"),
+    _once("all", "responses", "request_id"),
+    _once("all", "prompt_scores", "concat_ws(' ', prompt_id, scorer, digest, metric)"),
     _once("all", "scores", _SCORE),
     Check(
         "head",

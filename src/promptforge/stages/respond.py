@@ -25,7 +25,7 @@ from promptforge.models.diffusion.response import Box, ResponseSettings
 from promptforge.models.diffusion.settings import Settings
 from promptforge.protocols import Pixels, Score
 from promptforge.records import AXES, canonical_json, content_id
-from promptforge.stages.render import ELIGIBLE, sampled, decode, wanted
+from promptforge.stages.render import ELIGIBLE, decode, sampled, wanted
 from promptforge.stages.run import Row, Run, Tally
 from promptforge.stages.score import PixelReader, wanted_scores
 from promptforge.store import Commit

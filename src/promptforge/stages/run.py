@@ -102,7 +102,7 @@ class Run:
                 self._askers[name] = Asker(
                     self.store,
                     name,
-                    part.identity,
+                    components.identity_of(part),
                     lambda: components.build_language_model(part),
                     price=(prices[0], prices[1]),
                 )
