@@ -82,7 +82,7 @@ test-models: $(DEV) $(MODELS) ## Install the models' libraries and run what need
 	@$(BIN)/pytest -n logical --maxprocesses 2 --dist worksteal -m models $(PYTEST_ARGS)
 
 test-vllm: $(VLLM) ## Opt-in: vLLM itself, on a CPU, in an environment of its own (2.5 GB); Linux, Python 3.11
-	@PYTHONPATH=src .venv-vllm/bin/python -m pytest -m vllm tests/models/language $(PYTEST_ARGS)
+	@.venv-vllm/bin/python -m pytest -m vllm tests/models/language $(PYTEST_ARGS)
 
 lint: style types layers ## Check style, types and layers; make -k lint shows all faults at once
 
@@ -148,6 +148,7 @@ $(VLLM): requirements/vllm-test.txt requirements/torch.txt | .venv/.made
 	@$(BIN)/python -m venv --clear .venv-vllm
 	@.venv-vllm/bin/python -m pip install -qq --no-deps --require-hashes -r requirements/vllm-test.txt
 	@.venv-vllm/bin/python -m pip install -qq -r requirements/torch.txt
+	@.venv-vllm/bin/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/.made:
