@@ -153,6 +153,28 @@ def test_closing_early_leaves_the_engine_fit(engine):
     check(got[0].text)
 
 
+def test_an_engine_that_dies_loses_nothing_that_was_done_and_is_loaded_anew(engine, monkeypatch):
+    import psutil
+
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")  # the engine as a process of its own, to be killed
+    here = psutil.Process()
+    before = set(here.children(recursive=True))
+    mortal = vllm.Vllm(engine._params.model_copy(update={"stall_s": 20}), engine._folder)
+    requests = [ask(number) for number in range(30)]
+    got = {}
+    with pytest.raises(EnvironmentFault, match=r"vLLM died while it answered .*then run again"):
+        for place, answer in mortal.complete(requests):
+            got[place] = answer
+            if len(got) == 5:
+                for child in set(here.children(recursive=True)) - before:
+                    child.kill()
+    assert 5 <= len(got) < 30
+    for answer in got.values():
+        check(answer.text)
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    assert dict(mortal.complete(requests[:2])) == dict(engine.complete(requests[:2]))
+
+
 def test_weights_that_are_pickles_are_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")

@@ -5,13 +5,16 @@ request, since a run whose answers are all kept needs none; the first load of 8 
 The guidance backend without free white space is the default: xgrammar let raw control characters into strings that
 have a maxLength (0 of 4 answers of a random model parsed; 4 of 4 here).
 
-Not covered: several models in one process, adapters (LoRA), engines on other machines (use kind = "server").
+Not covered: a kernel that hangs while the engine is in this process, several models in one process, adapters (LoRA),
+engines on other machines (use kind = "server").
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -26,9 +29,15 @@ from promptforge.protocols import Completion, Request
 
 VERSION = 1
 
-#: Set before vllm is imported, unless the caller's environment says otherwise. One process with the engine in it
-#: (only without tensor parallelism) schedules the same requests in the same order every time.
-ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+#: Set before vllm is imported, unless the caller's environment says otherwise. Engines in processes of their own are
+#: spawned: one forked out of a process with threads, as a flow's is, can hang at its start.
+ENVIRONMENT = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+}
+#: Without tensor parallelism the engine stays in this process, which schedules equal requests in equal order.
 _ALONE = "VLLM_ENABLE_V1_MULTIPROCESSING"
 
 
@@ -50,6 +59,9 @@ class Params(Sampling):
         "guidance", description="what holds answers to the JSON schema"
     )
     in_flight: int = Field(2048, ge=1, le=65_536, description="requests given to the engine at once")
+    stall_s: float = Field(
+        600, gt=0, le=86_400, description="seconds without a word from an engine in processes of its own: it is dead"
+    )
 
     @model_validator(mode="after")
     def _is_pinned(self) -> Self:
@@ -205,7 +217,9 @@ class Vllm:
 
     def _step(self, engine: Any) -> Sequence[Any]:
         try:
-            return list(engine.step())
+            if os.environ.get(_ALONE) == "0":
+                return list(engine.step())
+            return _within(self._params.stall_s, engine.step)
         except Exception as exc:
             raise self._dead("died while it answered", exc) from exc
 
@@ -217,6 +231,26 @@ class Vllm:
             " lower max_model_len or gpu_memory_utilization, or raise tensor_parallel; then run again: what was"
             " answered is not asked again"
         )
+
+
+def _within(seconds: float, step: Callable[[], Sequence[Any]]) -> Sequence[Any]:
+    """What the call returns, or TimeoutError: vLLM 0.32 waits for ever for an engine process that was killed."""
+    said: queue.SimpleQueue[Sequence[Any] | Exception] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            said.put(list(step()))
+        except Exception as exc:
+            said.put(exc)
+
+    threading.Thread(target=work, name="vllm-step", daemon=True).start()
+    try:
+        result = said.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no word for stall_s = {seconds:g} s") from None
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _completion(output: Any) -> Completion:
