@@ -201,12 +201,14 @@ def _check_response(recipe: Recipe, teacher: Part | None, where: str, faults: li
         ResponseSettings.model_validate(recipe.response)
     except ValidationError as exc:
         faults.append(explain(exc, ResponseSettings, where, "response"))
-    if teacher is not None and not isinstance(teacher.params, Settings):
+    if teacher is None:
+        return
+    if not isinstance(teacher.params, Settings):
         faults.append(
             f"{where}: response: teacher {teacher.kind!r} predicts no velocity; take diffusers with pipeline flux or"
             " sd3, or leave [response] out"
         )
-    elif teacher is not None and teacher.params.pipeline == "auto":
+    elif teacher.params.pipeline == "auto":
         faults.append(f"{where}: response: of pipeline 'auto' nothing is known; take flux or sd3, or leave it out")
 
 
