@@ -155,6 +155,16 @@ def test_a_path_that_is_not_there_is_said(doctor: Doctor) -> None:
     assert "./none is not there" in "\n".join(missing(findings, "model"))
 
 
+def test_an_import_without_its_pictures_is_told_how_to_begin(doctor: Doctor, bare: Path) -> None:
+    code, findings = doctor("--recipe", "imported")
+    assert code == 2
+    assert missing(findings, "pictures") == [
+        "pictures: no such file or folder; promptforge import-images PATH --licence TERMS"
+    ]
+    (bare / "pictures").mkdir()
+    assert doctor("--recipe", "imported")[0] == 0
+
+
 class Models(BaseHTTPRequestHandler):
     """A server of models; what the path begins with says how it behaves."""
 

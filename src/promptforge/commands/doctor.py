@@ -79,6 +79,8 @@ def examine(name: str, settings: Sequence[str]) -> Iterator[Finding]:
     yield from needs.check_packages(packages)
     yield from needs.check_gpu(teacher, others)
     yield from needs.check_models(model for part in everything for model in needs.models_of(part))
+    if teacher is not None and needs.short(teacher) == "teachers.imported":
+        yield _pictures(str(teacher.params.model_dump()["path"]))
     for part in everything:
         if needs.reads_with_easyocr(part):
             yield needs.check_easyocr(part)
@@ -143,6 +145,12 @@ def _machine() -> Iterator[Finding]:
     yield Finding("disk", f"{free:,.0f} GiB free here, for runs", remedy)
     yield _prefect()
     yield _port()
+
+
+def _pictures(path: str) -> Finding:
+    if Path(path).expanduser().exists():
+        return Finding("pictures", f"{path} is there")
+    return Finding("pictures", f"{path}: no such file or folder", "promptforge import-images PATH --licence TERMS")
 
 
 def _prefect() -> Finding:
