@@ -1,5 +1,6 @@
 """EasyOCR behind its process, with the released models' architecture at full size and weights made here."""
 
+import json
 import os
 import shutil
 import signal
@@ -23,7 +24,8 @@ from promptforge.models.easyocr import EasyOcrReader, Settings
 from promptforge.models.easyocr_files import CHOICES, FAMILIES, check_languages, languages_of
 from promptforge.models.reader_process import Limits
 from promptforge.models.torch_setup import load_torch
-from promptforge.protocols import Pixels
+from promptforge.protocols import Picture, Pixels
+from promptforge.scorers.reading.readers import EasyOcr
 from tests.tiny_models import ocr
 
 pytestmark = pytest.mark.models
@@ -282,3 +284,46 @@ def test_letters_that_no_model_has_have_no_languages(texts: list[str]) -> None:
 def test_languages_that_no_model_reads_together_are_refused(languages: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_languages(languages)
+
+
+def test_the_text_scorer_reads_one_and_many_alike_and_in_languages_of_the_text(folder: Path) -> None:
+    """The recogniser made here reads eFe in everything; RapidOCR reads what stands there."""
+    from promptforge.scorers import text
+
+    scorer = text.build(text.Params(second="easyocr", easyocr=EasyOcr(folder=str(folder))))
+    assert isinstance(scorer, text.BatchText)
+    picture = sign([(20, 20, "small")], (160, 96))
+    pictures = [
+        Picture(picture, "", "text_rendering", wanted, None) for wanted in (("small",), ("eFe",), ("Ω",), (" ",))
+    ]
+    found = scorer.score_many(pictures)
+    assert found == [scorer.score(each) for each in pictures]
+    verdicts, readings = (
+        [next(s.detail or "" for s in scores if s.metric == metric) for scores in found]
+        for metric in ("verdict", "reading")
+    )
+    small, mad, omega, nothing = (json.loads(reading) for reading in readings)
+    assert (small["reader"], [line["text"] for line in small["lines"]]) == ("first", ["small"])
+    assert small["other"]["verdict"] == "misread"
+    assert {line["text"] for line in small["other"]["lines"]} == {"eFe"}
+    assert (mad["reader"], [line["text"] for line in mad["lines"]]) == ("second", ["eFe"])
+    # No letter of eFe is in small: each reader takes the other's for something else in the picture.
+    assert verdicts == ["read", "read", "unreadable", "unreadable"]
+    assert omega["faults"] == [None, "no set of languages that the reader knows has all letters of the wanted text"]
+    assert nothing == {"lines": [], "n_looks": 0, "shapes": []}
+
+
+def test_the_stray_text_scorer_reads_one_and_many_alike(folder: Path) -> None:
+    from promptforge.scorers import stray_text
+
+    params = stray_text.Params(reader="easyocr", easyocr=EasyOcr(folder=str(folder)), min_confidence=0.1)
+    scorer = stray_text.build(params)
+    assert isinstance(scorer, stray_text.BatchStrayText)
+    pictures = [
+        Picture(sign([(20, 20, "small")], (160, 96)), "", "image_quality", (), None),
+        Picture(sign([(20, 20, "asked")], (160, 96)), "", "text_rendering", ("asked",), None),
+        Picture(np.full((96, 160, 3), 220, dtype=np.uint8), "", "image_quality", (), None),
+    ]
+    found = scorer.score_many(pictures)
+    assert found == [scorer.score(each) for each in pictures]
+    assert [scores[0].value for scores in found] == [1, None, 0]

@@ -53,10 +53,10 @@ def save_recogniser(folder: Path) -> tuple[str, str]:
 
     model = recognition_models["gen2"]["english_g2"]
     with torch.random.fork_rng():
-        torch.manual_seed(5)
+        torch.manual_seed(20)
         net = Model(input_channel=1, output_channel=256, hidden_size=256, num_class=len(str(model["characters"])) + 1)
     with torch.no_grad():
-        net.Prediction.weight.mul_(400)
+        net.Prediction.weight.mul_(4000)
     return _save(net, folder, str(model["filename"]))
 
 

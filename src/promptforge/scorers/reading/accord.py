@@ -1,15 +1,17 @@
 """What two readers say together of one picture.
 
     read        both read it; or one does, and the other does not firmly read something else
-    misread     neither reads it, one is firm, and both show at least one slip that is the same
+    misread     neither reads it, one is firm, and both show at least one slip that is the same; or both firmly find
+                nothing like it
     unreadable  all else: firm against right, or wrong in different ways
 
-Firm is a reader whose own verdict is misread and that found text: two of its looks agree on another string. The
-rules weigh two errors. A reader never sees what was wanted, so its exact match is strong evidence, which the other's
+Firm is a reader whose own verdict is misread: two of its looks agree on another string. Text that shares no letter
+with the wanted is something else in the picture, so that its reader has found nothing, and shakes no other. The rules
+weigh two errors. A reader never sees what was wanted, so its exact match is strong evidence, which the other's
 blindness or wavering does not shake (each engine is blind to some typefaces); but readers mend what they read, so a
 firm other string beside it, one letter away as a rule, is what a mended misspelling looks like: no verdict. Two
 engines fail on a hard typeface in different ways and on a wrong drawing in the same way, so that only a shared slip
-accuses the picture. Where neither finds any text, every letter is missing for both: a shared slip.
+accuses the picture.
 """
 
 from __future__ import annotations
@@ -42,10 +44,13 @@ def _settle(first: Judgement, second: Judgement, case: bool) -> tuple[Verdict, i
     for number, (one, other) in enumerate(((first, second), (second, first))):
         if one.verdict == "read":
             return "unreadable" if _is_firm(other) else "read", number
-    found = _read(first), _read(second)
-    rests_on = 1 if found[1] and not found[0] else 0
-    wrong = "misread" in (first.verdict, second.verdict) and bool(found[0]) == bool(found[1])
-    return "misread" if wrong and slips(first, case=case) & slips(second, case=case) else "unreadable", rests_on
+    found = bool(_read(first)), bool(_read(second))
+    n_firm = (first.verdict, second.verdict).count("misread")
+    if found == (False, False):
+        wrong = n_firm == 2
+    else:
+        wrong = found == (True, True) and n_firm > 0 and bool(slips(first, case=case) & slips(second, case=case))
+    return "misread" if wrong else "unreadable", int(found == (False, True))
 
 
 def slips(judgement: Judgement, *, case: bool = False) -> frozenset[tuple[str, int, str]]:
