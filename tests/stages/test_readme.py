@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from promptforge import catalog
+from promptforge import catalog, recipe
+from promptforge.stages import parts
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
 QUERIES = [
@@ -26,3 +28,12 @@ def test_the_readme_has_queries() -> None:
 def test_a_query_of_the_readme_runs(query: str, finished: Path) -> None:
     with catalog.open_run(finished) as con:
         con.sql(query).fetchall()
+
+
+@pytest.mark.parametrize("fragment", re.findall(r"```toml\n(.*?)```", README, re.DOTALL))
+def test_a_fragment_of_a_recipe_in_the_readme_fits_into_one(fragment: str) -> None:
+    raw = recipe.read("flux-schnell")
+    for table, value in tomllib.loads(fragment).items():
+        raw[table] = value if isinstance(value, list) else {**raw.get(table, {}), **value}
+    found = parts.resolve(recipe.validate(raw, "README"), "README")
+    assert found.scorers
