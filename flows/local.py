@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from promptforge import recipe
 from promptforge.errors import EnvironmentFault
 from promptforge.flows.params import CurateParams
 from promptforge.flows.server import TemporaryServer
 from promptforge.flows.settings import configure
+from promptforge.protocols import Request
 from promptforge.stages import parts
 from promptforge.stages.progress import meter
 
@@ -54,4 +56,9 @@ def _look_at_sources(params: CurateParams) -> None:
     """Raise for a file that cannot be read while the server is still starting, not after the wait for it."""
     checked = recipe.validate(params.raw(), params.recipe)
     for part in parts.resolve(checked, params.recipe).sources:
-        parts.build_source(part, checked.seed).parts()
+        parts.build_source(part, checked.seed, None if part.asks is None else _nobody).parts()
+
+
+def _nobody(requests: Sequence[Request]) -> NoReturn:
+    """A source reads its files before it asks."""
+    raise AssertionError(f"{len(requests)} requests before any row is read")
