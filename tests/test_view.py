@@ -54,6 +54,22 @@ def test_the_stage_after_the_last_finished_one_is_running() -> None:
     assert states["dedup"] == "waiting"
 
 
+def test_asking_is_shown_beside_the_stage_that_waits_for_it_and_never_as_done() -> None:
+    progress = Meter()
+    board = Board(progress)
+    assert "ask" not in {state.name for state in board.look(0.0)}
+    progress.expect("generate", 500)
+    progress.expect_more("ask", 22)
+    progress.add("ask", 10)
+    states = board.look(1.0)
+    assert [state.name for state in states if state.state == "running"] == ["ask", "generate"]
+    assert line(states) == "ask: 10 of 22 answers"
+    progress.add("ask", 12)
+    assert {state.name: state.state for state in board.look(2.0)}["ask"] == "waiting"
+    progress.expect_more("ask", 44)  # the next wave
+    assert line(board.look(3.0)) == "ask: 22 of 66 answers (6.0 answers/s, 0:07 left)"  # 12 in 2 s; 44 / 6
+
+
 def test_a_note_is_told_once() -> None:
     progress = Meter()
     board = Board(progress)

@@ -239,9 +239,10 @@ class LanguageModel(Protocol):
 
     identity: Mapping[str, Any]
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion] | None]:
         """(place in `requests`, completion) as each is done, in any order.
 
+        None about every second in which nothing is, so that the caller can commit, look at the clock or end it.
         Raises EnvironmentFault where the model is lost or stuck, after its own retries; what was given before counts.
         """
         ...

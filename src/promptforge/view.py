@@ -22,6 +22,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from promptforge.stages.ask import STAGE as ASK
 from promptforge.stages.progress import Meter, reset
 from promptforge.stages.run import OPTIONAL, STAGES
 
@@ -63,6 +64,11 @@ class StageState:
     rate: float | None
 
     @property
+    def unit(self) -> str:
+        """What is counted."""
+        return "answers" if self.name == ASK else "rows"
+
+    @property
     def eta_s(self) -> float | None:
         """Seconds that are left of this stage."""
         if not self.rate or self.total is None or self.count is None:
@@ -85,6 +91,11 @@ class Board:
         for name in STAGES:
             count, total = counts.get(name), totals.get(name)
             if name in OPTIONAL and total is None and name not in finished:
+                continue
+            if name == ASK:
+                at_work = (count or 0) < (total or 0)
+                rate = self._paces.setdefault(name, Pace()).see(now, count or 0)
+                states.append(StageState(name, "running" if at_work else "waiting", count, total, rate))
                 continue
             if name in finished:
                 states.append(StageState(name, "done", count, total, None))
@@ -123,9 +134,9 @@ def _cells(state: StageState) -> tuple[RenderableType, ...]:
     elif state.total == 0 and state.state == "done":
         amount = "nothing new"
     rate = (
-        f"{state.rate:,.0f} rows/s"
+        f"{state.rate:,.0f} {state.unit}/s"
         if state.rate and state.rate >= 10
-        else f"{state.rate:.1f} rows/s"
+        else f"{state.rate:.1f} {state.unit}/s"
         if state.rate
         else ""
     )
@@ -152,9 +163,9 @@ def line(states: list[StageState]) -> str | None:
     if not current.total:
         return f"{current.name} ..."
     said = [f"{current.name}:"]
-    said.append(f"{current.count or 0:,} of {current.total:,} rows")
+    said.append(f"{current.count or 0:,} of {current.total:,} {current.unit}")
     if current.rate:
-        said.append(f"({current.rate:,.1f} rows/s, {clock(current.eta_s or 0)} left)")
+        said.append(f"({current.rate:,.1f} {current.unit}/s, {clock(current.eta_s or 0)} left)")
     return " ".join(said)
 
 

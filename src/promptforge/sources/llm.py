@@ -161,7 +161,8 @@ class LlmSource:
         self.name = params.name or f"llm-{params.axis.value if params.task == 'invent' and params.axis else 'rewrite'}"
         self.licence = params.licence
         self._params, self._seed, self._ask = params, seed, ask
-        self._guard = threading.RLock()
+        self._opening = threading.Lock()
+        self._fetching = threading.Lock()  # for as long as the model writes; whoever counts rows does not wait for it
         self._lanes: Lanes | None = None
         self._part: SourcePart | None = None
         self._blocks: dict[tuple[int, int], _Block] = {}  # (lane, block); kept, since later blocks show them
@@ -182,13 +183,13 @@ class LlmSource:
         if part.digest != self._part.digest:
             raise ValueError(f"part {part.label} has digest {part.digest[:12]}, this source {self._part.digest[:12]}")
         stop = min(stop, self._part.n_rows)
-        with self._guard:  # what one shard asks for, the next finds
+        with self._fetching:  # what one shard asks for, the next finds
             self._fetch(lanes, start, stop)
         for row in range(start, stop):
             yield self._candidate(lanes, row)
 
     def _open(self) -> Lanes:
-        with self._guard:
+        with self._opening:
             if self._lanes is None:
                 parents = read_parents(self._params.parents) if self._params.task == "rewrite" else None
                 self._lanes = _lanes(self._params, self._seed, parents)

@@ -3,7 +3,8 @@
 An answer is a row of the table responses under the name of its request: hash(model, task, variant, subject). Rows are
 committed every `increment` answers or 30 s and before anything is made of them, so a kill costs at most that many, and
 the tries of requests whose first answer was malformed. One thread asks at a time: whoever wants the same answer finds
-it, and a model gets everything that is missing at once.
+it, and a model gets everything that is missing at once. Whose answers are all there does not wait for that thread.
+A model that was lost is not asked again in this run: each further try would wait as long, for the same message.
 Not covered: several processes that ask for the same request at once; each would ask, and one of the two answers counts.
 """
 
@@ -14,7 +15,8 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -27,6 +29,7 @@ from promptforge.protocols import Answer, Completion, LanguageModel, Request
 from promptforge.records import canonical_json, content_id, digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages.answers import NotAnAnswer, checked, refusal
+from promptforge.stages.progress import Meter, meter
 from promptforge.store import Commit, Store, TableFile
 
 STAGE = "ask"
@@ -82,8 +85,10 @@ class Asker:
         self._identity = canonical_json(identity)
         self._increment = increment
         self._model: LanguageModel | None = None
-        self._lock = threading.Lock()
+        self._lost: str | None = None  # why the model is not asked any more
         self._validators: dict[str, Draft202012Validator] = {}
+        self._asking = threading.Lock()  # held while the model is used, for an hour perhaps
+        self._guard = threading.Lock()  # of what follows, for moments
         self._seen: set[str] = set()  # names of record files
         self._records: dict[str, tuple[int, tuple[str, ...]]] = {}  # commit key -> revision, requests
         self._where: dict[str, TableFile] = {}  # request -> file
@@ -98,20 +103,28 @@ class Asker:
         Raises EnvironmentFault where the model is lost, after committing what came.
         """
         names = [self.request_id(request) for request in requests]
-        with self._lock:
-            self._refresh()
-            missing = {name: request for name, request in zip(names, requests, strict=True) if name not in self._where}
-            fresh = self._ask(missing) if missing else {}
-            found = fresh | self._read(name for name in names if name not in fresh)
+        fresh: dict[str, Answer] = {}
+        if self._missing(names):
+            with self._asking:
+                wanted = dict(zip(names, requests, strict=True))
+                missing = self._missing(names)  # less what was asked while this thread waited
+                fresh = self._ask({name: wanted[name] for name in missing}) if missing else {}
+        found = fresh | self._read(name for name in names if name not in fresh)
         return [found[name] for name in names]
 
     def sleep(self) -> None:
         """Let the model give back the accelerator's memory; waits for the thread that asks."""
-        with self._lock:
+        with self._asking:
             if self._model is not None:
                 self._model.sleep()
 
     # -- what is there ------------------------------------------------------------------------------------
+
+    def _missing(self, names: Iterable[str]) -> list[str]:
+        """Which of these no commit holds, each once."""
+        with self._guard:
+            self._refresh()
+            return [name for name in dict.fromkeys(names) if name not in self._where]
 
     def _refresh(self) -> None:
         """Look at records that are new since the last time."""
@@ -148,10 +161,11 @@ class Asker:
     def _read(self, names: Iterator[str]) -> dict[str, Answer]:
         wanted: dict[str, set[str]] = {}
         items: dict[str, TableFile] = {}
-        for name in names:
-            item = self._where[name]
-            items[item.name] = item
-            wanted.setdefault(item.name, set()).add(name)
+        with self._guard:
+            for name in names:
+                item = self._where[name]
+                items[item.name] = item
+                wanted.setdefault(item.name, set()).add(name)
         found: dict[str, Answer] = {}
         for file, some in wanted.items():
             for row in self._store.read(items[file], ["request_id", "answer", "error"]).to_pylist():
@@ -162,32 +176,48 @@ class Asker:
     # -- asking -------------------------------------------------------------------------------------------
 
     def _ask(self, missing: Mapping[str, Request]) -> dict[str, Answer]:
-        if self._model is None:
-            self._model = self._build()
+        if self._lost is not None:
+            raise EnvironmentFault(self._lost)
+        progress = meter(self._store.root)
+        progress.expect_more(STAGE, len(missing))
+        try:
+            if self._model is None:
+                self._model = self._build()
+            return self._answers(self._model, missing, progress)
+        except EnvironmentFault as exc:
+            self._lost = str(exc)
+            raise
+
+    def _answers(self, model: LanguageModel, missing: Mapping[str, Request], progress: Meter) -> dict[str, Answer]:
         waiting = deque(_Task(name, request) for name, request in missing.items())
         found: dict[str, Answer] = {}
         batch = _Batch()
         try:
             while waiting:
                 tasks = [waiting.popleft() for _ in range(min(BATCH, len(waiting)))]
-                for task, completion in self._complete(self._model, tasks):
-                    row = self._row(task, completion)
-                    if row is None:
-                        waiting.append(task)
-                        continue
-                    found[task.name] = _answer(row)
-                    batch.rows.append(row)
-                    if len(batch.rows) >= self._increment or time.monotonic() - batch.since > INCREMENT_S:
-                        batch = self._commit(batch)
+                with closing(self._complete(model, tasks)) as answers:
+                    for given in answers:
+                        row = None if given is None else self._row(*given)
+                        if row is not None:
+                            found[row["request_id"]] = _answer(row)
+                            batch.rows.append(row)
+                        elif given is not None:
+                            waiting.append(given[0])
+                        if len(batch.rows) >= self._increment or time.monotonic() - batch.since > INCREMENT_S:
+                            batch = self._commit(batch)
+                        progress.add(STAGE, int(row is not None))
         finally:
             self._commit(batch)
         return found
 
-    def _complete(self, model: LanguageModel, tasks: Sequence[_Task]) -> Iterator[tuple[_Task, Completion]]:
+    def _complete(
+        self, model: LanguageModel, tasks: Sequence[_Task]
+    ) -> Generator[tuple[_Task, Completion] | None, None, None]:
         left = set(range(len(tasks)))
-        for place, completion in model.complete([task.next_try() for task in tasks]):
-            left.remove(place)
-            yield tasks[place], completion
+        for given in model.complete([task.next_try() for task in tasks]):
+            if given is not None:
+                left.remove(given[0])
+            yield given and (tasks[given[0]], given[1])
         if left:
             raise EnvironmentFault(
                 f"language model {self._name}: {len(tasks) - len(left)} of {len(tasks)} requests answered, then it"
@@ -238,8 +268,9 @@ class Asker:
             digest = digest_of({"stage": STAGE, "requests": names})
             # By the first two digits: a rewrite looks at every record of its shard.
             commit = self._store.commit(STAGE, f"r{digest[:2]}", digest, tables, {"rows": len(names)})
-            self._note(commit)
-            self._seen.add(self._store.record_path(commit).name)
+            with self._guard:
+                self._note(commit)
+                self._seen.add(self._store.record_path(commit).name)
         return _Batch()
 
     def _usage(self, batch: _Batch) -> list[dict[str, Any]]:

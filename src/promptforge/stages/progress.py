@@ -32,6 +32,12 @@ class Meter:
             self.totals[stage] = max(n, self.totals.get(stage, 0))
             self.counts.setdefault(stage, 0)
 
+    def expect_more(self, stage: str, n: int) -> None:
+        """The stage has n rows more to do: for work that nobody knows the whole of."""
+        with self._guard:
+            self.totals[stage] = n + self.totals.get(stage, 0)
+            self.counts.setdefault(stage, 0)
+
     def add(self, stage: str, n: int = 1) -> None:
         """The stage did n more rows. Raises Stopped where the run is to end."""
         if self.stopping.is_set():

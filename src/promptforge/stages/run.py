@@ -26,6 +26,7 @@ from promptforge.recipe import Recipe
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages import parts as components
+from promptforge.stages.ask import STAGE as ASK
 from promptforge.stages.ask import Asker
 from promptforge.stages.parts import Part, Parts
 from promptforge.store import Commit, Store
@@ -37,10 +38,12 @@ Row = dict[str, Any]
 DATASET = "dataset"  # folder inside the run folder that publish makes and replaces
 
 STAGES = (
+    ASK,  # at work while another stage waits for it, several times in a run, and never done
     *("generate", "filter", "dedup", "questions", "plan", "render"),
     *("score", "respond", "lookalikes", "select", "publish"),
 )
-OPTIONAL = frozenset({"questions", "respond", "lookalikes"})  # stages of some recipes; the others show none of them
+#: Stages of some recipes; the others show none of them.
+OPTIONAL = frozenset({ASK, "questions", "respond", "lookalikes"})
 
 
 @dataclass(frozen=True, slots=True)

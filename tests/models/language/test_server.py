@@ -82,7 +82,7 @@ def gather(model: Server, requests: Sequence[Request]) -> tuple[dict[int, Comple
     """What came before the end, and the fault that it ended with."""
     got: dict[int, Completion] = {}
     try:
-        for place, completion in model.complete(requests):
+        for place, completion in filter(None, model.complete(requests)):
             assert place not in got, "one completion a request"
             got[place] = completion
     except EnvironmentFault as exc:
@@ -104,7 +104,7 @@ def test_every_request_is_answered_once_at_its_place_and_never_more_at_once_than
 
 
 def test_an_answer_is_given_while_a_slower_one_is_still_awaited(server, client):
-    places = client(concurrency=2).complete([ask("slow", ["slowly", 1]), ask("fast")])
+    places = filter(None, client(concurrency=2).complete([ask("slow", ["slowly", 1]), ask("fast")]))
     assert [place for place, _ in places] == [1, 0]
 
 
@@ -287,7 +287,7 @@ def test_a_redirect_is_not_followed(server, client):
 def test_a_proxy_of_the_environment_is_not_asked_for_loopback(server, client, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    got = dict(client().complete([ask("row")]))
+    got, _ = gather(client(), [ask("row")])
     assert got[0].error is None
 
 
@@ -305,7 +305,8 @@ def test_a_proxy_of_the_environment_is_not_asked_for_loopback(server, client, mo
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else "",
 )
 def test_how_an_answer_ended_is_told(server, client, do, text, finish, error, counts):
-    (got,) = [each for _, each in client(max_retries=0).complete([ask("row", do)])]
+    found, _ = gather(client(max_retries=0), [ask("row", do)])
+    got = found[0]
     assert (got.text, got.finish, got.error) == (text, finish, error)
     assert (got.n_tokens_in, got.n_tokens_out) == counts
 
@@ -314,7 +315,7 @@ def test_a_server_that_is_killed_in_the_middle_loses_nothing_that_was_done(serve
     requests = [*(ask(f"good {n}") for n in range(6)), *(ask(f"slow {n}", ["slowly", 30]) for n in range(3))]
     got: dict[int, Completion] = {}
     with pytest.raises(EnvironmentFault, match="then run again: what was answered is not asked again") as fault:
-        for place, completion in client(concurrency=9, first_token_s=20).complete(requests):
+        for place, completion in filter(None, client(concurrency=9, first_token_s=20).complete(requests)):
             got[place] = completion
             if len(got) == 6:
                 server.process.kill()
@@ -334,6 +335,14 @@ def test_faults_of_different_kinds_in_a_row_are_mended_by_tries(server, client):
     got, fault = gather(client(), [ask(f"row {n}", ["reset"], ["status", 502], ["well"]) for n in range(4)])
     assert fault is None
     assert all(each.error is None for each in got.values())
+
+
+def test_a_silent_server_leaves_the_caller_a_look_around_every_second(server, client):
+    answers = client(first_token_s=60).complete([ask("slow", ["slowly", 30])])
+    started = time.monotonic()
+    assert [next(answers), next(answers)] == [None, None]
+    assert 1.5 < time.monotonic() - started < 5
+    answers.close()
 
 
 def test_closing_early_ends_what_is_in_flight_and_asks_no_more(server, client):

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue, field_validator
 
 from promptforge.errors import EnvironmentFault
-from promptforge.models.language.wire.chat import Sampling, control, failed, messages
+from promptforge.models.language.wire.chat import LOOK_S, Sampling, control, failed, messages
 from promptforge.models.language.wire.stream import Hopeless, Limits, Refused, TryAgain, answer
 from promptforge.protocols import Completion, Request
 
@@ -143,8 +143,8 @@ class Server:
         self.identity: Mapping[str, Any] = identity(params)
         self._params, self._key = params, key
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
-        """(place, completion) as each is done. Closing the iterator ends what is in flight.
+    def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion] | None]:
+        """(place, completion) as each is done, None in a second without. Closing the iterator ends what is in flight.
 
         Raises EnvironmentFault where the server is lost, stuck, or answers with garbage, after what was done.
         """
@@ -197,11 +197,18 @@ class _Flight:
         self._ready = threading.Event()  # that `_loop` is known, or never will be
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def results(self) -> Iterator[tuple[int, Completion]]:
+    def results(self) -> Iterator[tuple[int, Completion] | None]:
         thread = threading.Thread(target=self._thread, name="language-model", daemon=True)
         thread.start()
         try:
-            while (item := self._done.get()) is not None:
+            while True:
+                try:
+                    item = self._done.get(timeout=LOOK_S)
+                except queue.Empty:
+                    yield None
+                    continue
+                if item is None:
+                    return
                 if isinstance(item, BaseException):
                     raise item
                 yield item

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,15 @@ from pydantic import Field, model_validator
 
 from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.models import weights
-from promptforge.models.language.wire.chat import Sampling, control, failed, messages, one_line, whole_characters
+from promptforge.models.language.wire.chat import (
+    LOOK_S,
+    Sampling,
+    control,
+    failed,
+    messages,
+    one_line,
+    whole_characters,
+)
 from promptforge.models.torch_setup import load_torch
 from promptforge.protocols import Completion, Request
 
@@ -104,9 +113,10 @@ class Vllm:
         self._llm: Any = None
         self._is_asleep = False
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
-        """(place, completion) as the engine is done with each. Closing the iterator takes the rest out of it.
+    def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion] | None]:
+        """(place, completion) as the engine is done with each, None in a second without.
 
+        Closing the iterator takes the rest out of the engine.
         Raises EnvironmentFault where the engine cannot be loaded, dies, or takes no request at all.
         """
         if not requests:
@@ -115,6 +125,7 @@ class Vllm:
         places: dict[str, int] = {}  # the engine's number of a request -> its place
         names: dict[str, str] = {}  # the same -> the name by which it is aborted
         waiting = iter(range(len(requests)))
+        spoke = time.monotonic()
         try:
             while True:
                 while len(places) < self._params.in_flight and (place := next(waiting, None)) is not None:
@@ -128,9 +139,13 @@ class Vllm:
                     places[number], names[number] = place, name
                 if not places:
                     return
+                if time.monotonic() - spoke > LOOK_S:
+                    spoke = time.monotonic()
+                    yield None
                 for output in self._step(engine):
                     if output.finished and output.request_id in places:
                         names.pop(output.request_id)
+                        spoke = time.monotonic()
                         yield places.pop(output.request_id), _completion(output)
         finally:
             if names and self._llm is not None:

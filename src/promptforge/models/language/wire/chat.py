@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from promptforge.protocols import Completion, Pixels, Request
 
+LOOK_S = 1.0  #: seconds without a completion after which the caller gets a look around
 #: `finish` of a completion that has `error` set.
 FAILED = "error"
 #: What the control request asks: any working model can answer it under any schema.
