@@ -22,7 +22,6 @@ from promptforge.protocols import Completion, Request
 from promptforge.stages import ask
 from promptforge.stages.answers import emptied
 from promptforge.stages.ask import Asker
-from promptforge.stages.progress import Stopped, reset
 from promptforge.store import Store
 from promptforge.texts import fold_key
 
@@ -300,97 +299,11 @@ def test_a_rewritten_record_is_taken_up(tmp_path: Path) -> None:
     assert len(model.asked) == 2
 
 
-def test_who_needs_only_what_is_there_does_not_wait_for_the_thread_that_asks(tmp_path: Path) -> None:
-    going, free = threading.Event(), threading.Event()
-
-    class Slow(TableModel):
-        def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
-            going.set()
-            assert free.wait(20)
-            yield from super().complete(requests)
-
-    asker_of(tmp_path, TableModel())(requests(3))
-    asker = asker_of(tmp_path, Slow())
-    thread = threading.Thread(target=asker, args=(requests(9),))
-    thread.start()
-    try:
-        assert going.wait(20)
-        assert [answer.value["size"] for answer in asker(requests(3))] == [5, 5, 5]  # s0000 has 5 letters
-        assert thread.is_alive()
-    finally:
-        free.set()
-        thread.join()
-
-
-def test_a_model_that_was_lost_is_not_asked_by_the_next_thread(tmp_path: Path) -> None:
-    model = TableModel(lost_after=2)
-    asker = asker_of(tmp_path, model)
-    for wanted in (requests(5), requests(9)):
-        with pytest.raises(EnvironmentFault, match="the server is gone"):
-            asker(wanted)
-    assert len(model.asked) == 2
-    assert asker(requests(5)[3:]) == asker_of(tmp_path, TableModel())(requests(5)[3:])  # the two that came
-
-
-class Silent(TableModel):
-    """Answers two, then never again, but lets the caller look around."""
-
-    def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion] | None]:
-        try:
-            answers = super().complete(requests)
-            yield from (next(answers), next(answers))
-            while True:
-                time.sleep(0.01)
-                yield None
-        finally:
-            self.is_closed = True
-
-
-def test_a_stop_ends_the_wait_for_a_silent_model_and_keeps_what_came(tmp_path: Path) -> None:
-    model, progress = Silent(), reset(tmp_path)
-    threading.Timer(0.3, progress.stopping.set).start()
-    with pytest.raises(Stopped):
-        asker_of(tmp_path, model)(requests(9))
-    assert model.is_closed
-    assert rows_of(tmp_path, "SELECT count(*) FROM responses") == [(2,)]
-
-
-def test_answers_are_committed_by_the_clock_while_the_model_is_silent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ask, "INCREMENT_S", 0.1)
-    committed: list[int] = []
-
-    class Watched(Silent):
-        def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion] | None]:
-            began = time.monotonic()
-            for given in super().complete(requests):
-                if time.monotonic() - began > 1:
-                    committed.extend(commit.counts["rows"] for commit in Store(tmp_path).commits("ask"))
-                    raise EnvironmentFault("enough")
-                yield given
-
-    with pytest.raises(EnvironmentFault, match="enough"):
-        asker_of(tmp_path, Watched())(requests(9))
-    assert sum(committed) == 2
-
-
-def test_a_person_sees_how_many_answers_are_there_of_those_asked_for(tmp_path: Path) -> None:
-    progress = reset(tmp_path)
-    asker = asker_of(tmp_path, TableModel({"s0001": ["no"]}))
-    asker(requests(4))
-    asker(requests(6))  # 2 more; what is committed is not counted
-    totals, counts, finished = progress.snapshot()
-    assert (totals["ask"], counts["ask"]) == (6, 6)
-    assert finished == set()
-
-
 DRIVER = """
 import json, sys, time
 from pathlib import Path
 from promptforge.protocols import Completion, Request
 from promptforge.stages.ask import Asker
-from promptforge.stages.progress import Stopped, reset
 from promptforge.store import Store
 
 root, n = Path(sys.argv[1]), int(sys.argv[2])
