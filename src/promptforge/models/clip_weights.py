@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.models import weights
-from promptforge.models.torch_setup import load_torch
+from promptforge.models.torch_setup import load_torch, loading
 
 DEFAULT_TOWER = "timm/vit_large_patch14_clip_224.openai"
 DEFAULT_ARCHITECTURE = "ViT-L-14-quickgelu"
@@ -64,14 +64,15 @@ def load(spec: TowerSpec, device: str) -> tuple[Any, Any, Any]:
     file = _weights_in(path)
     where = spec.architecture if named else f"local-dir:{path}"
     try:
-        model = library.create_model(
-            where,
-            pretrained=str(file) if named else None,
-            device=device,
-            pretrained_text=False,
-            require_pretrained=True,
-            force_preprocess_cfg=own.get("preprocess_cfg") if own and named else None,
-        )
+        with loading():
+            model = library.create_model(
+                where,
+                pretrained=str(file) if named else None,
+                device=device,
+                pretrained_text=False,
+                require_pretrained=True,
+                force_preprocess_cfg=own.get("preprocess_cfg") if own and named else None,
+            )
     except RuntimeError as exc:
         raise ConfigError(
             f"{file}: does not fit the architecture {spec.architecture or _CONFIG}: {str(exc)[:300]}; set architecture"

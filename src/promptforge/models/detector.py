@@ -25,7 +25,7 @@ from typing import Any
 from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.lexicon import article
 from promptforge.models import weights
-from promptforge.models.torch_setup import load_torch
+from promptforge.models.torch_setup import computing, load_torch, loading
 from promptforge.protocols import Pixels
 
 VERSION = 1  # raised whenever the boxes of any picture change
@@ -44,12 +44,20 @@ class Detection:
     box: tuple[float, float, float, float]
 
 
-@cache
+_once = threading.Lock()
+
+
 def load(source: str, revision: str | None, device: str) -> Detector:
     """The detector, loaded once a process and device.
 
     Raises ConfigError where the folder holds another kind of model, EnvironmentFault where its files are not whole.
     """
+    with _once:
+        return _loaded(source, revision, device)
+
+
+@cache
+def _loaded(source: str, revision: str | None, device: str) -> Detector:
     folder = weights.require_safe(weights.locate(source, revision, gib=GIB, licence=_LICENCE))
     try:
         kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
@@ -62,7 +70,8 @@ def load(source: str, revision: str | None, device: str) -> Detector:
     if not any((folder / name).exists() for name in _TOKENIZERS):  # transformers would make up one without words
         raise EnvironmentFault(f"{folder}: holds none of {', '.join(_TOKENIZERS)}; fetch the model's folder whole")
     load_torch()
-    return Detector(adapters[kind](folder, device))
+    with loading():
+        return Detector(adapters[kind](folder, device))
 
 
 class Detector:
@@ -72,6 +81,7 @@ class Detector:
         self._adapter = adapter
         self._guard = threading.Lock()
 
+    @computing()
     def detect(self, pixels: Pixels, labels: Sequence[str], min_confidence: float = 0.1) -> list[Detection]:
         """Finds with at least this confidence, the surest first; () of labels finds nothing."""
         asked = list(dict.fromkeys(labels))

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.models import weights
 from promptforge.models.clip_weights import DEFAULT_ARCHITECTURE, DEFAULT_REVISION, DEFAULT_TOWER, TowerSpec, load
-from promptforge.models.torch_setup import device_of, load_torch
+from promptforge.models.torch_setup import computing, device_of, load_torch
 from promptforge.protocols import Pixels
 
 Vector = npt.NDArray[np.float32]  #: one embedding, of length 1
@@ -96,6 +96,7 @@ class Tower:
         self._texts: OrderedDict[str, tuple[Vector, bool]] = OrderedDict()
         self.width = len(self.text("a")[0])  #: numbers of an embedding
 
+    @computing()
     def pictures(self, pictures: Sequence[Pixels]) -> list[Vector]:
         """An embedding for each picture, in order: float32, length 1.
 
@@ -110,6 +111,7 @@ class Tower:
                 self._made[id(pixels)] = (weakref.ref(pixels, self._forget(id(pixels))), made)
             return [vector for each in pictures if (vector := known[id(each)]) is not None]
 
+    @computing()
     def text(self, text: str) -> tuple[Vector, bool]:
         """The embedding of a text, and whether the tower saw only its beginning (77 tokens for CLIP)."""
         with self._guard:

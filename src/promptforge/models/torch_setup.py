@@ -3,10 +3,18 @@
 torchvision from the package index expects operators that a CPU build of torch lacks (`operator torchvision::nms does
 not exist`), and open_clip, easyocr, transformers and diffusers import it. Defining the two by signature lets them
 load; calling them fails, and nothing here does.
+
+Ranks share a process, and loading a model turns switches of the whole process: torch's default type, and accelerate's
+patch that leaves weights without data. So a model is loaded alone: `loading` waits until nobody is `computing`. Without
+it a second rank's pipeline was not loaded (`Cannot copy out of meta tensor`), and a first rank's CLIP and OWLv2 gave
+other numbers or none.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -14,6 +22,54 @@ from typing import Any
 from promptforge.errors import EnvironmentFault
 
 _KEPT: list[Any] = []  # a torch.library.Library undoes its definitions when it is collected
+
+
+class _Gate:
+    """Many threads compute, or one loads; who wants to load goes first."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._turn = threading.RLock()
+        self._n_loading = self._n_computing = 0
+        self._here = threading.local()
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        with self._turn:
+            with self._changed:
+                self._n_loading += 1
+                self._changed.wait_for(lambda: not self._n_computing)
+            try:
+                yield
+            finally:
+                self._leave("_n_loading")
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        if getattr(self._here, "computes", False):  # else this thread would wait for a loader that waits for it
+            yield
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: not self._n_loading)
+            self._n_computing += 1
+        self._here.computes = True
+        try:
+            yield
+        finally:
+            self._here.computes = False
+            self._leave("_n_computing")
+
+    def _leave(self, name: str) -> None:
+        with self._changed:
+            setattr(self, name, getattr(self, name) - 1)
+            self._changed.notify_all()
+
+
+_GATE = _Gate()
+#: Inside, this thread alone touches models: to build or load one. Never inside `computing`.
+loading = _GATE.loading
+#: Inside, models compute, and none is loaded. Taken before any lock of a model's own.
+computing = _GATE.computing
 
 
 @cache

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from promptforge.models.diffusion.artists import Artist, artist_of
 from promptforge.models.diffusion.loading import Loaded
 from promptforge.models.diffusion.memory import ENCODED_TOGETHER, ORDER
-from promptforge.models.torch_setup import load_torch
+from promptforge.models.torch_setup import computing, load_torch
 from promptforge.protocols import Rendering, RenderJob
 
 T = TypeVar("T")
@@ -91,7 +91,8 @@ class Drawer:
         """What the work gives, or None where the device's memory does not hold it."""
         torch = load_torch()
         try:
-            return work()
+            with computing():
+                return work()
         except torch.OutOfMemoryError:
             pass  # the traceback holds tensors: let go of it before the cache is emptied
         if self._on_gpu:

@@ -13,7 +13,7 @@ from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.models import licences, weights
 from promptforge.models.diffusion import memory, speed
 from promptforge.models.diffusion.settings import FILES, Memory, Settings
-from promptforge.models.torch_setup import device_of, load_torch, provenance
+from promptforge.models.torch_setup import device_of, load_torch, loading, provenance
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 _CLASSES = {"flux": "FluxPipeline", "sd3": "StableDiffusion3Pipeline", "auto": "AutoPipelineForText2Image"}
@@ -131,13 +131,14 @@ def pipeline_on_cpu(settings: Settings) -> Any:
     quiet()
     loader = getattr(diffusers, wanted)
     try:
-        pipe = loader.from_pretrained(
-            folder,
-            dtype=getattr(torch, DTYPES[settings.dtype]),
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
+        with loading():
+            pipe = loader.from_pretrained(
+                folder,
+                dtype=getattr(torch, DTYPES[settings.dtype]),
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
     except (OSError, ValueError, KeyError) as exc:
         raise EnvironmentFault(f"{settings.model}: not loaded as {wanted}: {exc}") from exc
     pipe.set_progress_bar_config(disable=True)

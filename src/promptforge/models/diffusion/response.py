@@ -38,7 +38,7 @@ from promptforge.models.diffusion.loading import Loaded, load
 from promptforge.models.diffusion.prompts import Encoded
 from promptforge.models.diffusion.settings import Settings
 from promptforge.models.diffusion.tensors import torch_tensor
-from promptforge.models.torch_setup import load_torch
+from promptforge.models.torch_setup import computing, load_torch
 from promptforge.protocols import Pixels, RawTensor, RenderJob, Score
 from promptforge.records import canonical_json, digest_of, noise_seed
 
@@ -114,6 +114,7 @@ class Responder:
         self._reference = self._velocities(reference.embeds)
         self._nonvisual: dict[str, float] = {}
 
+    @computing()
     def response(self, text: str) -> tuple[Score, ...]:
         """Every metric that needs no picture, in the order of METRICS."""
         settings, n_tokens = self._settings, self.n_tokens(text)
@@ -144,6 +145,7 @@ class Responder:
             _clause_score([text[start:stop] for start, stop in spans], clauses),
         )
 
+    @computing()
     def word_swap(self, text: str, drawn: Sequence[str], pixels: Pixels, boxes: Sequence[Box]) -> tuple[Score, ...]:
         """The metric word_swap. `drawn`: the strings to be drawn; `boxes`: where they are in this picture of `text`."""
         swaps = (variants.word_swapped(text, each, self.n_tokens) for each in drawn)
@@ -251,6 +253,7 @@ class Responder:
         sigma = float(self._pipe.scheduler.sigmas[step])
         return sigma * self._starts[noise] + (1 - sigma) * latent
 
+    @computing()
     def _trace(self, noise: int, reference: Encoded) -> None:
         """Draw the reference prompt as the teacher does, catching the transformer's inputs at the measured steps."""
         seen = 0
