@@ -162,3 +162,5 @@ def test_the_digest_follows_the_model_and_the_texts(tmp_path):
     with_one = digest("d", llm={"writer": SERVER}, **asks)
     with_other = digest("e", llm={"writer": {**SERVER, "model": "somebody"}}, **asks)
     assert len({digest("a"), with_one, with_other, digest("f", PROMPTS[:3])}) == 4
+    moved = {**SERVER, "base_url": "http://127.0.0.1:10/v1", "concurrency": 3, "price_out": 2.0}
+    assert digest("g", llm={"writer": moved}, **asks) == with_one

@@ -18,6 +18,7 @@ from promptforge.protocols import Request
 from promptforge.records import Question, Scene
 from promptforge.schema import arrow_schema
 from promptforge.stages import render
+from promptforge.stages.parts import identity_of
 from promptforge.stages.run import Row, Run, Unit, digest_columns
 from promptforge.store import Commit
 
@@ -63,7 +64,7 @@ def _understood(scene: str | None) -> bool:
 
 
 def _model(run: Run) -> Mapping[str, object]:
-    return next(part.identity for part in run.parts.llms if part.name == run.recipe.questions.llm)
+    return next(identity_of(part) for part in run.parts.llms if part.name == run.recipe.questions.llm)
 
 
 def _variant() -> str:
