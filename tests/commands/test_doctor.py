@@ -230,6 +230,9 @@ def test_a_key_goes_to_the_address_of_the_recipe_and_not_where_it_is_sent_on(
 ) -> None:
     _, findings = doctor(*asked(f"{server}/good/v1", "llm.writer.api_key_env=WRITER_KEY"))
     assert "WRITER_KEY is not set; export it" in missing(findings, "server writer")[0]
+    monkeypatch.setenv("WRITER_KEY", "ses\name")
+    _, findings = doctor(*asked(f"{server}/good/v1", "llm.writer.api_key_env=WRITER_KEY"))
+    assert "WRITER_KEY holds characters that no key has" in missing(findings, "server writer")[0]
     monkeypatch.setenv("WRITER_KEY", "sesame")
     _, findings = doctor(*asked(f"{server}/moved/v1", "llm.writer.api_key_env=WRITER_KEY"))
     assert Models.seen == [("/moved/v1/models", "Bearer sesame")]

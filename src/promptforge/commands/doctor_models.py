@@ -6,7 +6,6 @@ What a component wants is read from its parameters; no weights are loaded but th
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import urllib.error
 import urllib.request
@@ -18,9 +17,10 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from promptforge.errors import PromptforgeError
+from promptforge.errors import EnvironmentFault, PromptforgeError
 from promptforge.models import licences, weights
 from promptforge.models.diffusion.settings import FILES
+from promptforge.models.language import server
 from promptforge.stages.parts import Part
 
 GIB = 1 << 30
@@ -298,13 +298,15 @@ def check_server(part: Part) -> Finding:
     """Whether the OpenAI-compatible server answers, and has the model."""
     params: Any = part.params
     name = f"server {part.name}"
-    headers = {}
-    if params.api_key_env:
-        if not os.environ.get(params.api_key_env, "").strip():
-            return Finding(name, f"{params.api_key_env} is not set", f"export it with the key for {params.base_url}")
-        headers["Authorization"] = f"Bearer {os.environ[params.api_key_env].strip()}"
+    try:
+        key = server.key_of(params)
+    except EnvironmentFault as exc:
+        said, _, remedy = str(exc).partition("; ")
+        return Finding(name, said, remedy)
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     start = f"start it, e.g. vllm serve {params.model}, or correct llm.{part.name}.base_url"
-    opener = urllib.request.build_opener(_NoRedirect())
+    direct = [urllib.request.ProxyHandler({})] if server.is_loopback(params) else []
+    opener = urllib.request.build_opener(_NoRedirect(), *direct)
     try:
         with opener.open(
             urllib.request.Request(f"{params.base_url}/models", headers=headers), timeout=ANSWER_S
@@ -315,7 +317,7 @@ def check_server(part: Part) -> Finding:
         return Finding(
             name, f"{params.base_url}/models answers {exc.code}", "check base_url, and the key where it asks one"
         )
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         reason = getattr(exc, "reason", exc)
         return Finding(name, f"{params.base_url} does not answer as a server of models ({reason})", start)
     except (KeyError, TypeError):

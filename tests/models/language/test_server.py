@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -260,6 +261,14 @@ def test_a_wrong_key_ends_the_run_at_once_and_is_never_repeated(server, client, 
     got, fault = gather(client(api_key_env="TINY_KEY"), [ask("row", ["echo_key", 401, "sk-very-secret"])])
     assert (got, len(server.tries("row"))) == ({}, 1)
     assert server.tries("row")[0]["headers"]["authorization"] == "Bearer sk-very-secret"
+    assert "HTTP 401: Incorrect API key provided: ***" in str(fault)
+    assert "secret" not in "".join(traceback.format_exception(fault))
+
+
+def test_a_key_that_a_long_message_was_cut_in_is_not_repeated_either(server, client, monkeypatch):
+    key = "sk-very-secret-" + "0123456789" * 30
+    monkeypatch.setenv("TINY_KEY", key)
+    _, fault = gather(client(api_key_env="TINY_KEY"), [ask("row", ["echo_key", 401, key])])
     assert "HTTP 401: Incorrect API key provided: ***" in str(fault)
     assert "secret" not in str(fault)
 

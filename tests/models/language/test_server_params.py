@@ -43,17 +43,38 @@ def test_an_address_that_is_none_is_refused(address):
     )
 
 
-@pytest.mark.parametrize("address", ["http://me:secret@host/v1", "http://host/v1?key=secret", "http://host/v1#secret"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://me:secret@host/v1",
+        "http://host/v1?key=secret",
+        "http://host/v1#secret",
+        "ftp://me:secret@host/v1",
+        "http://me:secret@/v1",
+        "http://me:secret@host:port/v1",
+    ],
+)
 def test_a_secret_in_the_address_is_refused_and_not_repeated(address):
     (line,) = faults(server, base_url=address, model="tiny")
     assert "secret" not in line
     assert "expected the bare address, the key in api_key_env" in line
 
 
-def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated():
-    (line,) = faults(server, **BASE, api_key_env="sk-proj-secret")
+@pytest.mark.parametrize("key", ["sk-proj-secret", "gsk_secret0", "hf_secret"])
+def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(key):
+    (line,) = faults(server, **BASE, api_key_env=key)
     assert "secret" not in line
     assert "a key never stands in a recipe" in line
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"api_key": "s3"}, {"Authorization": "s3"}, {"more": [{"x": {"access_token": "s3"}}]}, {"db_password": "s3"}],
+)
+def test_a_secret_among_the_fields_of_the_body_is_refused_and_not_repeated(body):
+    (line,) = faults(server, **BASE, extra_body=body)
+    assert "a recipe holds no secrets" in line
+    assert "s3" not in line
 
 
 def test_each_fault_is_one_line():

@@ -40,7 +40,9 @@ _OWN = {"messages", "model", "n", "response_format", "seed", "stream", "stream_o
     "temperature",
     *Sampling.model_fields,
 }
+_SECRET = re.compile(r"api.?key|authori[sz]ation|bearer|password|secret|access.?token", re.IGNORECASE)
 _IN_THE_API = ("top_p", "presence_penalty", "frequency_penalty")  # the rest are vLLM's, and go into extra_body
+_TELLING = 8  # first characters of a key that say too much
 _REMEDY = {
     "busy": "lower concurrency, wait, or raise max_retries",
     "lost": "look at the server's log, start it again",
@@ -75,6 +77,8 @@ class Params(Sampling):
     @field_validator("base_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
+        if {"@", "?", "#"} & set(value):  # before anything that repeats the value: a secret may be in it
+            raise ValueError("holds a user, a query or a fragment; expected the bare address, the key in api_key_env")
         try:
             parts = urlsplit(value)
             fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
@@ -82,17 +86,15 @@ class Params(Sampling):
             fits = False
         if not fits or not value.isprintable() or " " in value:
             raise ValueError(f"is {value!r}; expected http:// or https:// and a host, such as http://127.0.0.1:8000/v1")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("holds a user, a query or a fragment; expected the bare address, the key in api_key_env")
         return value.rstrip("/")
 
     @field_validator("api_key_env")
     @classmethod
     def _is_a_name(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-            # The value is not repeated: it may be a key.
+        if value is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
+            # The value is not repeated: it may be a key. Capitals alone, since many keys would pass for other names.
             raise ValueError(
-                "is no name of an environment variable; a key never stands in a recipe: export it, and"
+                "is no name of an environment variable in capitals; a key never stands in a recipe: export it, and"
                 " give the variable's name, such as OPENAI_API_KEY"
             )
         return value
@@ -102,6 +104,10 @@ class Params(Sampling):
     def _is_json_of_others(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         if own := sorted(_OWN & value.keys()):
             raise ValueError(f"sets {', '.join(own)}, which a field of this entry or the request decides; leave it out")
+        if secret := sorted(name for name in _names_in(value) if _SECRET.search(name)):
+            raise ValueError(
+                f"sets {', '.join(secret)}; a recipe holds no secrets: name the key's variable in api_key_env"
+            )
         try:
             json.dumps(value, allow_nan=False)
         except ValueError:
@@ -122,15 +128,35 @@ def identity(params: Params) -> dict[str, Any]:
     }
 
 
+def _names_in(value: Any) -> Iterator[str]:
+    """Names of the fields of a JSON value, at any depth."""
+    if isinstance(value, dict):
+        yield from value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _names_in(item)
+
+
+def key_of(params: Params) -> str | None:
+    """The key of the environment, None where the recipe names none. EnvironmentFault where it is not set or is none."""
+    if params.api_key_env is None:
+        return None
+    key = os.environ.get(params.api_key_env, "").strip()
+    if not key:
+        raise EnvironmentFault(f"{params.api_key_env} is not set; export it with the key for {params.base_url}")
+    if not (key.isascii() and key.isprintable()):
+        raise EnvironmentFault(f"{params.api_key_env} holds characters that no key has; export it again")
+    return key
+
+
+def is_loopback(params: Params) -> bool:
+    """Whether the server is on this machine, where no proxy of the environment could reach it."""
+    return urlsplit(params.base_url).hostname in ("127.0.0.1", "::1", "localhost")
+
+
 def build(params: Params) -> Server:
     """The client; the server is not asked yet. EnvironmentFault where the library or the key is missing."""
-    key = "none"  # the library wants one, and would take OPENAI_API_KEY, meant for another server
-    if params.api_key_env is not None:
-        key = os.environ.get(params.api_key_env, "").strip()
-        if not key:
-            raise EnvironmentFault(f"{params.api_key_env} is not set; export it with the key for {params.base_url}")
-        if not (key.isascii() and key.isprintable()):
-            raise EnvironmentFault(f"{params.api_key_env} holds characters that no key has; export it again")
+    # The library wants a key, and would take OPENAI_API_KEY, meant for another server.
+    key = key_of(params) or "none"
     if find_spec("openai") is None:
         raise EnvironmentFault("openai is not installed; install the models extra: make setup-models")
     return Server(params, key)
@@ -227,7 +253,10 @@ class _Flight:
             pass
         except _Lost as exc:
             last = EnvironmentFault(str(exc))
-            last.__cause__ = exc.__cause__
+            if (
+                self._params.api_key_env is None
+            ):  # a traceback goes into logs, and the library's error may quote the key
+                last.__cause__ = exc.__cause__
         except BaseException as exc:
             last = exc
         finally:
@@ -261,10 +290,9 @@ class _Flight:
     def _client(self) -> Any:
         import openai
 
-        local = urlsplit(self._params.base_url).hostname in ("127.0.0.1", "::1", "localhost")
         http = openai.DefaultAsyncHttpxClient(
             follow_redirects=False,
-            trust_env=not local,  # a proxy of the environment cannot reach this machine's loopback
+            trust_env=not is_loopback(self._params),
             timeout=openai.Timeout(None, connect=self._params.connect_timeout_s),  # the rest is watched by tokens/s
         )
         client = openai.AsyncOpenAI(
@@ -317,8 +345,10 @@ class _Flight:
         )
 
     def _safe(self, fault: Exception) -> str:
-        """The message without the key, which servers like to repeat."""
-        return str(fault).replace(self._key, "***") if self._params.api_key_env else str(fault)
+        """The message without the key, which servers like to repeat, nor a beginning of it, where it was cut."""
+        if self._params.api_key_env is None:
+            return str(fault)
+        return re.sub(re.escape(self._key[:_TELLING]) + r"\S*", "***", str(fault))
 
     async def _try(self, request: Request, name: str, n_retries: int) -> Completion | None:
         # Once for all tries, and a picture's PNG (30 ms at 1024 px) beside the loop, which times the streams.
