@@ -170,10 +170,14 @@ class TestRespond:
 
 
 def test_a_teacher_without_velocities_is_refused(tmp_path, tiny):
-    raw = tiny() | {"response": SETTINGS}
-    prepare(tmp_path / "run", raw, "test")
-    with pytest.raises(ConfigError, match="the teacher is 'canvas', which has no velocity"):
-        respond.missing(open_run(tmp_path / "run"), [], 0, 1)
+    with pytest.raises(ConfigError, match="response: teacher 'canvas' predicts no velocity; take diffusers"):
+        prepare(tmp_path / "run", tiny() | {"response": SETTINGS}, "test")
+    assert not (tmp_path / "run").exists()
+
+
+def test_wrong_settings_are_refused_before_any_work(tmp_path, tiny):
+    with pytest.raises(ConfigError, match="response.sampel: no such field; did you mean 'sample'"):
+        prepare(tmp_path / "run", tiny() | {"response": {"sampel": 0.1}}, "test")
 
 
 def test_settings_are_closed_and_bounded():
