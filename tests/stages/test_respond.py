@@ -176,7 +176,7 @@ def test_a_teacher_without_velocities_is_refused(tmp_path, tiny):
 
 
 def test_wrong_settings_are_refused_before_any_work(tmp_path, tiny):
-    with pytest.raises(ConfigError, match="response.sampel: no such field; did you mean 'sample'"):
+    with pytest.raises(ConfigError, match=r"response\.sampel: no such field; did you mean 'sample'"):
         prepare(tmp_path / "run", tiny() | {"response": {"sampel": 0.1}}, "test")
 
 
