@@ -185,7 +185,9 @@ class RunSettings(_Strict):
     bucket_images: int = Field(
         1000, ge=1, description="pictures of a render bucket, at most; eight buckets a rank, at least"
     )
-    increment: int = Field(64, ge=1, le=64, description="pictures committed at a time: the most that a kill loses")
+    increment: int = Field(
+        64, ge=1, le=64, description="pictures or answers committed at a time: the most that a kill loses"
+    )
     score_in_render: tuple[str, ...] = Field(
         (), description="scorers that measure a picture in the process that drew it, before it is encoded"
     )

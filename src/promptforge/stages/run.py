@@ -107,6 +107,7 @@ class Run:
                     name,
                     components.identity_of(part),
                     lambda: components.build_language_model(part),
+                    increment=self.recipe.run.increment,
                     price=(prices[0], prices[1]),
                 )
             return self._askers[name]
