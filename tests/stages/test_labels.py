@@ -62,6 +62,19 @@ def test_labels_are_rows_of_the_run_and_an_equal_second_save_changes_nothing(cop
         ]
 
 
+def test_a_rater_who_changes_a_mind_twice_is_believed_last_and_another_is_left_alone(copy: Path) -> None:
+    rows = by_truth(copy)[:3]
+    image, question = rows[0]["image_id"], rows[0]["question"]
+    say(copy, rows, "other.csv")
+    for label in ("yes", "no", "yes"):
+        say(copy, [{**rows[0], "label": label}, *rows[1:]])
+        with catalog.open_run(copy) as con:
+            mine = con.sql("SELECT image_id, question, label FROM labels WHERE rater = 'page'").fetchall()
+            assert len(mine) == 3
+            assert (image, question, label) in mine
+            assert con.sql("SELECT count(*) FROM labels WHERE rater = 'other.csv'").fetchall() == [(3,)]
+
+
 def test_with_few_labels_nothing_is_validated(copy: Path) -> None:
     say(copy, by_truth(copy)[:4])
     run = open_run(copy)

@@ -28,6 +28,7 @@ from promptforge.stages.score import PixelReader
 
 THRESHOLDS = "thresholds.set"
 SHEET = "to-label.csv"
+KEPT = "labels-page.jsonl"  # what was said on the page; ids alone
 _SHORT = {"y": "yes", "n": "no", "u": "unsure"}
 
 #: The 64 prompts take the place of the recipe's; no quota, so that each is drawn once.
@@ -92,10 +93,12 @@ def _rows_to_label(root: Path) -> list[dict[str, Any]]:
 def _from_page(root: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     reader = PixelReader(open_run(root))
     pictures = {image: reader[image] for image in sorted({row["image_id"] for row in rows})}
-    page = LabelPage(rows, pictures)
+    page = LabelPage(rows, pictures, root / KEPT)
     console = terminal.out()
     console.print(f"label {len(rows)} questions in a browser on this machine: {page.address}", soft_wrap=True)
-    console.print("it ends with the last one; Ctrl-C ends it earlier, and what was said so far counts")
+    if page.n_given:
+        console.print(f"{page.n_given} of them have an answer from before, kept in {root / KEPT}", soft_wrap=True)
+    console.print("Ctrl-C ends it before the last one: what was said so far counts, and the same command goes on there")
     return page.collect()
 
 

@@ -1,7 +1,8 @@
 """Labels that a person gives to pictures, and the bounds of gates measured against them.
 
 A label answers one question about one picture: quality (is it a clean picture), matches (does it show what the prompt
-says), text (does it show the wanted text). Labels are facts: committed in one piece, never made again by a run.
+says), text (does it show the wanted text). Labels are facts, never made again by a run; a rater's later
+label takes the place of an earlier one.
 
 A bound is chosen and its precision reported on the same labels, so the report is on the bright side; with labels of
 some 20 pictures an axis it finds a bound that is grossly wrong for a teacher, and no more.
@@ -21,8 +22,9 @@ from promptforge.recipe import Gate
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages.run import Row, Run
-from promptforge.store import Commit, Store
+from promptforge.store import Store
 
+STAGE = "label"
 QUESTIONS: Mapping[str, str] = {
     "quality": "Is it a clean picture, without visible faults?",
     "matches": "Does it show what the prompt says: things, colours, counts, places?",
@@ -33,7 +35,7 @@ _ASKED = {"text": "text", **dict.fromkeys(("agreement", "alignment", "detector",
 _LEAST_RECALL = 0.5  # a bound that refuses more than half of the good pictures is too strict, however precise
 MIN_LABELS = 5  # of yes and of no each: with fewer, a bound says more of the draw than of the teacher
 
-# What each rater said last of a picture; where raters differ, nobody has said anything.
+# Of each rater the store has one label; where raters differ, nobody has said anything.
 _SAID = """
 SELECT image_id, question, any_value(label) AS label FROM labels
 GROUP BY image_id, question HAVING count(DISTINCT label) = 1 AND any_value(label) IN ('yes', 'no')
@@ -96,15 +98,34 @@ def to_label(con: duckdb.DuckDBPyConnection) -> list[Row]:
     ]
 
 
-def save(store: Store, rows: Sequence[Row], rater: str) -> Commit:
-    """Commit labels (image_id, question, label); the same labels of one rater are one commit."""
+def save(store: Store, rows: Sequence[Row], rater: str) -> None:
+    """Commit labels (image_id, question, label); what a rater said before of the same is taken out of its commit."""
     latest = {(row["image_id"], row["question"]): row["label"] for row in rows}
-    lines = [
-        {"image_id": image, "question": question, "label": label, "rater": rater}
-        for (image, question), label in sorted(latest.items())
+    earlier = [
+        (commit, store.read(item).to_pylist()) for commit in store.commits(STAGE) if (item := commit.file("labels"))
     ]
-    table = pa.Table.from_pylist(lines, schema=arrow_schema("labels"))
-    return store.commit("label", "all", digest_of(lines), {"labels": table}, {"labels": len(lines)})
+    said = {_key(row): row["label"] for _, lines in earlier for row in lines if row["rater"] == rater}
+    fresh = {key: label for key, label in latest.items() if said.get(key) != label}
+    for commit, lines in earlier:
+        left = [row for row in lines if row["rater"] != rater or _key(row) not in fresh]
+        if len(left) < len(lines):
+            store.rewrite(commit, {"labels": _table(left)})
+    if fresh:
+        lines = [
+            {"image_id": image, "question": question, "label": label, "rater": rater}
+            for (image, question), label in sorted(fresh.items())
+        ]
+        # Numbered: who changes a mind twice says again what a commit held that is empty by now.
+        digest = digest_of([len(earlier), lines])
+        store.commit(STAGE, "all", digest, {"labels": _table(lines)}, {"labels": len(lines)})
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row["image_id"], row["question"]
+
+
+def _table(lines: Sequence[Row]) -> pa.Table:
+    return pa.Table.from_pylist(list(lines), schema=arrow_schema("labels"))
 
 
 def measure(con: duckdb.DuckDBPyConnection, run: Run, precision: float) -> list[Bound]:
