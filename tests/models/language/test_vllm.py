@@ -177,7 +177,6 @@ def test_an_engine_that_dies_loses_nothing_that_was_done_and_is_loaded_anew(engi
     assert 5 <= len(got) < 30
     for answer in got.values():
         check(answer.text)
-    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     assert answered(mortal, requests[:2]) == answered(engine, requests[:2])
 
 
