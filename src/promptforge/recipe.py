@@ -201,6 +201,9 @@ class Recipe(_Strict):
     sources: tuple[SourceSpec, ...] = Field(min_length=1)
     filters: dict[str, dict[str, Any]] = Field(default_factory=dict, description="module of filters/ -> parameters")
     llm: dict[str, LlmSpec] = Field(default_factory=dict, description="name -> language model")
+    dedup: dict[str, Any] | None = Field(
+        None, description="settings of near duplicates; left out: exact duplicates alone are dropped"
+    )
     regime: Regime
     render: Render = Render()
     questions: Questions = Questions()

@@ -23,6 +23,7 @@ from promptforge.models.weights import is_local
 from promptforge.protocols import Ask, Filter, LanguageModel, Licence, Picture, Score, Scorer, Source, Teacher
 from promptforge.recipe import Recipe, explain, nearest
 from promptforge.records import canonical_json, content_id, digest_of
+from promptforge.stages.resemblance.settings import DedupSettings
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ def resolve(recipe: Recipe, where: str) -> Parts:
             f"{nearest(recipe.questions.llm, recipe.llm)}"
         )
     _check_response(recipe, teacher, where, faults)
+    _check_dedup(recipe, where, faults)
     if faults:
         raise ConfigError("\n".join(faults))
     assert teacher is not None
@@ -210,6 +212,16 @@ def _check_response(recipe: Recipe, teacher: Part | None, where: str, faults: li
         )
     elif teacher.params.pipeline == "auto":
         faults.append(f"{where}: response: of pipeline 'auto' nothing is known; take flux or sd3, or leave it out")
+
+
+def _check_dedup(recipe: Recipe, where: str, faults: list[str]) -> None:
+    """Settings of near duplicates; they are checked here and read where they are used."""
+    if recipe.dedup is None:
+        return
+    try:
+        DedupSettings.model_validate(recipe.dedup)
+    except ValidationError as exc:
+        faults.append(explain(exc, DedupSettings, where, "dedup"))
 
 
 def _check_licence(recipe: Recipe, parts: Parts, where: str) -> None:

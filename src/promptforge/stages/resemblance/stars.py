@@ -1,0 +1,31 @@
+"""Star clusters: every dropped row resembles the survivor itself.
+
+Rows are taken in order of survival. A row that no earlier survivor has dropped survives, and drops the rows that form
+a pair with it. Connected components would chain A-B-C and drop C for an A that it does not resemble.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from promptforge.stages.resemblance.jaccard import Floats
+from promptforge.stages.resemblance.words import I64
+
+
+def stars(n: int, a: I64, b: I64, value: Floats, most: int) -> tuple[I64, Floats]:
+    """Survivor of each of n rows (itself, where it survives) and the pair's similarity (1 for a survivor).
+
+    Pairs are (a < b) in order of survival, so that the smaller number survives; `most` rows at most are dropped for
+    one survivor, the most similar first.
+    """
+    winner = list(range(n))
+    near = np.ones(n, np.float64)
+    order = np.lexsort((b, -value, a))
+    dropped: dict[int, int] = {}
+    for first, second, similarity in zip(a[order].tolist(), b[order].tolist(), value[order].tolist(), strict=True):
+        if winner[first] != first or winner[second] != second or dropped.get(first, 0) >= most:
+            continue
+        winner[second] = first
+        near[second] = similarity
+        dropped[first] = dropped.get(first, 0) + 1
+    return np.array(winner, np.int64), near
