@@ -155,14 +155,14 @@ def test_a_run_killed_at_random_moments_gives_the_same_bytes_makes_nothing_twice
     root, raw, lasted, calls, n_requests = whole
     wanted, rows = dataset(root), facts(root)
     rng = random.Random(int(os.environ.get("PROMPTFORGE_MODEL_SEED", "20261121")))
-    log = []
-    kills = rounds = 0
+    log: list[tuple] = []
+    kills = rounds = n_moments = 0
     while kills < KILLS:
         made = tmp_path / str(rounds) / "run"
         rounds += 1
         before, killed = sum(writer.asked().values()), 0
         for _ in range(3):  # a folder that was killed more often has little left to do
-            stage = STAGES[(kills + rounds) % 4]
+            stage, n_moments = STAGES[n_moments % 4], n_moments + 1
             by_call = {"deadly": (stage, rng.randint(1, calls.count(stage)))}
             moment = by_call if rng.random() < 0.75 else {"after_s": rng.uniform(0.2, 1) * lasted}
             code = driver.run(made, raw, **moment)
