@@ -58,7 +58,7 @@ def teachers(monkeypatch):
     return built, changes
 
 
-def short_of_memory(pipe):
+def short_of_memory(pipe, denied=DENIED):
     """The transformer's first step has no room for these pictures."""
     from promptforge.models.torch_setup import load_torch
 
@@ -70,7 +70,7 @@ def short_of_memory(pipe):
         is_first_step = float(inputs["timestep"].max()) == 1.0
         if is_first_step:
             seen.append(noise)
-            if len(seen) - 1 in DENIED:
+            if len(seen) - 1 in denied:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     pipe.transformer.register_forward_pre_hook(deny, with_kwargs=True)
@@ -102,6 +102,33 @@ def test_pictures_that_memory_does_not_hold_are_rows_with_the_remedy_and_the_run
     assert {stage for stage, tally in drive(root, raw).items() if tally.done} == set()
     assert dataset(root) == before
     assert len(built) == 1  # nothing to draw, so nothing was loaded
+    # The remedy: another memory mode, in the same folder. The four others are not drawn again.
+    changes.clear()
+    raw["regime"]["memory"] = "encoders_to_cpu"
+    assert drive(root, raw)["render"].rows == 2
+    con = opened(root)
+    assert con.execute("SELECT count(*), count(DISTINCT image_id), count(error) FROM images").fetchone() == (6, 6, 0)
+    assert con.execute("SELECT count(*) FROM selection WHERE keep_image").fetchone() == (6,)
+    assert verify(root) == []
+    assert {stage for stage, tally in drive(root, raw).items() if tally.done} == set()
+
+
+def test_where_no_picture_fits_another_memory_mode_draws_all_in_the_same_folder(tmp_path, models, teachers):
+    _, changes = teachers
+    changes.append(lambda pipe: short_of_memory(pipe, range(6)))
+    root, raw = tmp_path / "run", recipe(models, tmp_path)
+    drive(root, raw)
+    assert opened(root).execute("SELECT count(*), count(error) FROM images").fetchone() == (6, 6)
+    raw["regime"]["memory"] = "model_offload"
+    drive(root, raw)  # no room there either
+    assert opened(root).execute("SELECT count(*), count(error) FROM images").fetchone() == (6, 6)
+    changes.clear()
+    raw["regime"]["memory"] = "encoders_to_cpu"
+    drive(root, raw)
+    assert verify(root) == []
+    plain = tmp_path / "plain"
+    drive(plain, raw)
+    assert dataset(root) == dataset(plain)
 
 
 def overflows(pipe):

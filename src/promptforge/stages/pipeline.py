@@ -110,8 +110,9 @@ def kept(root: Path) -> tuple[int, int]:
 
 
 def make_plan(root: Path) -> Tally:
-    """The list of pictures that are wanted."""
+    """The list of pictures that are wanted; room for those that are to be tried again."""
     run = open_run(root)
+    render.forget_unheld(run)
     _, tally = run.work(render.plan_unit(run, _deduplicated(run)))
     return tally
 

@@ -2,13 +2,15 @@
 
 The plan takes, on each axis, as many kept prompts in stream order as the quota wants (policy distill) or
 `oversample` times as many (policy images), then the recipe's sample of them, times takes. Pictures are facts: a
-picture that any earlier run of this folder made is never made again, whatever else has changed.
+picture that any earlier run of this folder made is never made again, whatever else has changed. A failed one is a fact
+too, but for one that memory did not hold: it is tried again where the recipe names another memory mode.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -117,6 +119,39 @@ def sampled(prompt: str, share: float) -> bool:
     return int(records.content_id("sample", prompt)[:13], 16) < share * 16**13
 
 
+def forget_unheld(run: Run) -> int:
+    """Take out the failures of this teacher for lack of memory under another mode than the recipe now names.
+
+    The mode is no part of a picture's name, so without this its error row would stand for it for ever. Called once,
+    before any rank renders; how many were taken out.
+    """
+    mode, total = _memory_mode(run), 0
+    if mode is None:
+        return 0
+    for commit in run.store.commits("render"):
+        item = commit.file("images")
+        if item is None:
+            continue
+        rows = run.store.read(item, ["teacher", "error", "provenance"])
+        keep = [
+            teacher != run.teacher_fingerprint
+            or not (error or "").startswith("out_of_memory:")
+            or json.loads(provenance).get("memory") == mode
+            for teacher, error, provenance in zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True)
+        ]
+        if not all(keep):
+            tables = {each.table: run.store.read(each) for each in commit.files}
+            run.store.rewrite(commit, tables | {"images": tables["images"].filter(pa.array(keep))})
+            total += keep.count(False)
+    return total
+
+
+def _memory_mode(run: Run) -> str | None:
+    """Where the recipe wants the teacher's weights to lie; None where it leaves that open."""
+    mode = getattr(run.parts.teacher.params, "memory", None)
+    return None if mode == "auto" else mode
+
+
 def missing(run: Run, commits: Sequence[Commit], rank: int, world: int) -> tuple[int, dict[int, list[Row]]]:
     """How many planned pictures are not there yet, and this rank's share: bucket -> rows with text, by image_id.
 
@@ -131,8 +166,10 @@ def missing(run: Run, commits: Sequence[Commit], rank: int, world: int) -> tuple
             params={"world": world, "rank": rank},
         ).to_arrow_table()
     found: dict[int, list[Row]] = {}
+    mode = _memory_mode(run)
     for row in rows.to_pylist():
-        found.setdefault(row["bucket"], []).append(row)
+        # Names the increment: a second try of the same pictures is not taken for the first.
+        found.setdefault(row["bucket"], []).append(row if mode is None else row | {"memory": mode})
     return total, found
 
 
