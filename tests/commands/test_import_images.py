@@ -24,6 +24,7 @@ from promptforge.lock import Lock
 from promptforge.stages import pipeline
 from promptforge.stages.render import decode
 from promptforge.stages.run import prepare
+from promptforge.teachers.importing.sets import read_set
 
 Ask = Callable[..., tuple[int, str, str]]
 
@@ -114,6 +115,15 @@ def test_with_a_run_its_prompts_get_the_pictures_and_its_own_stay(copy: Path) ->
         assert con.sql("SELECT count(*) FROM images").fetchall() == [(n_images + len(before),)]
 
 
+def test_prompts_that_a_run_does_not_have_are_counted(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with catalog.open_run(copy) as con:
+        ((known,),) = con.sql("SELECT prompt_id FROM kept LIMIT 1").fetchall()
+    path = copy.parent / "set.parquet"
+    pq.write_table(pa.table({"image": [_png(0)] * 3, "prompt_id": [known, "0" * 32, "1" * 32]}), path)
+    import_images._tell_strangers(read_set(str(path)), copy)
+    assert capsys.readouterr().out.startswith("2 prompts are none that")
+
+
 def _png(number: int) -> bytes:
     sink = io.BytesIO()
     Image.fromarray(picture(number)).save(sink, "PNG")
@@ -138,6 +148,8 @@ def test_prompt_ids_alone_need_a_run(tmp_path: Path, ask: Ask, monkeypatch: pyte
         (["my pictures", "--licence", "x", "--prompts", "words"], 1, "--prompts asks for 'words'"),
         (["my pictures", "--licence", "x", "--recipe", "imporded"], 2, "did you mean 'imported'"),
         (["my pictures", "--licence", "x", "--run", "runs/none"], 2, "no run here"),
+        (["my pictures", "--licence", "x", "--out", "my pictures/run"], 2, "lies in my pictures, which is imported"),
+        ([".", "--licence", "x"], 2, "lies in ., which is imported"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(

@@ -173,6 +173,33 @@ def test_a_name_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path) -> 
     assert drawn(table, (LAKE, 0))[0].error == "the import names a picture that is not there"
 
 
+def test_a_link_out_of_the_folder_ends_the_import_and_one_within_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "me.png").write_bytes(encoded(noise(5)))
+    folder = folder_of(tmp_path / "set", [("a.png", encoded(noise(1)), LAKE)])
+    (folder / "nothing.png").symlink_to("gone.png")
+    (folder / "b.png").symlink_to("a.png")
+    listed = folder / "metadata.jsonl"
+    listed.write_text(listed.read_text("utf-8") + "\n" + json.dumps({"file_name": "b.png", "text": APPLE}), "utf-8")
+    assert [item.error for item in drawn(folder, (LAKE, 0), (APPLE, 0))] == [None, None]
+    for name, target in [("c.png", "../private/me.png"), ("deeper", "../private")]:
+        (folder / name).symlink_to(target)
+        with pytest.raises(SourceFault, match=rf"{name}: is a link to .*private.*, outside of"):
+            drawn(folder, (LAKE, 0))
+        (folder / name).unlink()
+
+
+def test_the_links_of_a_hubs_cache_are_followed(tmp_path: Path) -> None:
+    cache = tmp_path / "datasets--me--mine"
+    folder = cache / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    (cache / "blobs").mkdir()
+    (cache / "blobs" / "12ab").write_bytes(encoded(noise(1)))
+    (folder / "a.png").symlink_to("../../blobs/12ab")
+    (folder / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "text": LAKE}), "utf-8")
+    assert drawn(folder, (LAKE, 0))[0].error is None
+
+
 def header_of(width: int, height: int) -> bytes:
     """A PNG that says this size and holds nothing."""
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -230,6 +257,27 @@ def test_a_picture_is_taken_as_a_person_sees_it() -> None:
     pixels, done = decode(encoded(layer), 1 << 20)
     assert pixels.tolist() == [[[255, 0, 0], [255, 255, 255]]]
     assert list(done) == ["flattened"]
+
+
+def colours_of_16_bits() -> bytes:
+    """A PNG of 2 x 1 px, 16 bits a channel: 0x1234, 0x00ff, 0xff00 twice."""
+    row = b"\0" + struct.pack(">HHH", 0x1234, 0x00FF, 0xFF00) * 2
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(row)), (b"IEND", b"")]
+    chunks = (struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_what_had_to_be_done_to_the_colours_is_noted() -> None:
+    pixels, done = decode(colours_of_16_bits(), 1 << 20)
+    assert (pixels.tolist(), done) == ([[[0x12, 0, 0xFF]] * 2], {"cut": "16 bits a channel to 8"})
+    first, second = noise(1), noise(2)
+    data = encoded(first, "WEBP", save_all=True, append_images=[second], lossless=True)
+    pixels, done = decode(data, 1 << 20)
+    assert np.array_equal(pixels, np.asarray(first))
+    assert done == {"still": "the first of 2 frames"}
+    assert decode(encoded(first.convert("CMYK"), "JPEG"), 1 << 20)[1] == {"converted": "from mode CMYK"}
+    grey, done = decode(encoded(Image.new("L", (2, 2), 77)), 1 << 20)
+    assert (grey.tolist(), done) == ([[[77, 77, 77]] * 2] * 2, {"converted": "from mode L"})
 
 
 def test_more_pixels_than_asked_for_are_refused() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from promptforge import catalog
 from promptforge import recipe as recipes
 from promptforge.commands import run as runs
 from promptforge.commands import terminal
@@ -14,6 +15,7 @@ from promptforge.commands.import_options import Import
 from promptforge.errors import ConfigError
 from promptforge.files import put
 from promptforge.flows.params import CurateParams
+from promptforge.store import Store
 from promptforge.teachers.importing.sets import ImportSet, read_set
 
 MAX_TAKES = 64  # as render.takes
@@ -25,6 +27,8 @@ def import_images(
     """A new run of the import's own prompts, or with `run` the prompts of that run, in its folder; the exit code."""
     found = read_set(path, options.prompts, options.pictures)
     _tell(found)
+    if run is not None:
+        _tell_strangers(found, run)
     if run is None:
         return runs.run(params_of_own(path, options, recipe, out, settings))
     if out is not None:
@@ -34,6 +38,7 @@ def import_images(
 
 def params_of_run(path: str, options: Import, run: Path, settings: Sequence[str]) -> CurateParams:
     """The recipe of a run, with the import as its teacher."""
+    _check_apart(path, run)
     chosen = _chosen(path, options)
     return runs.make_params(recipe=str(run / "_run.json"), out=str(run), settings=[*chosen, *settings])
 
@@ -41,6 +46,7 @@ def params_of_run(path: str, options: Import, run: Path, settings: Sequence[str]
 def params_of_own(path: str, options: Import, recipe: str, out: str | None, settings: Sequence[str]) -> CurateParams:
     """A recipe with the import as its teacher and the import's prompts, which are written beside the run folder."""
     root = Path(out) if out else Path("runs") / recipes.validate(recipes.read(recipe), recipe).name
+    _check_apart(path, root)
     source = _write_prompts(path, options, root)
     everything = dict.fromkeys(recipes.Quota.model_fields, "all")  # nobody imports pictures to have them left over
     chosen = [*_chosen(path, options), f"sources=[{toml(source)}]", f"select.quota={toml(everything)}"]
@@ -50,6 +56,23 @@ def params_of_own(path: str, options: Import, recipe: str, out: str | None, sett
 def _chosen(path: str, options: Import) -> list[str]:
     takes = read_set(path, options.prompts, options.pictures).n_takes
     return [f"regime={toml(options.regime(path))}", f"render.takes={max(min(takes, MAX_TAKES), 1)}"]
+
+
+def _check_apart(path: str, root: Path) -> None:
+    """A run inside the import would be part of what is imported, and change it with each file that it writes."""
+    if root.resolve().is_relative_to(Path(path).expanduser().resolve()):
+        raise ConfigError(f"{root}: the run folder lies in {path}, which is imported; give another one with --out")
+
+
+def _tell_strangers(found: ImportSet, run: Path) -> None:
+    """How many of the import's prompts the run does not have, or dropped: their pictures are not taken."""
+    if Store(run).head() is None:
+        return
+    with catalog.open_run(run) as con:
+        known = {prompt for (prompt,) in con.sql("SELECT prompt_id FROM kept").fetchall()}
+    n_strange = len({prompt for prompt, _ in found.by_take} - known)
+    if n_strange:
+        terminal.out().print(f"{n_strange:,} prompts are none that {run} keeps: their pictures are left out")
 
 
 def _tell(found: ImportSet) -> None:

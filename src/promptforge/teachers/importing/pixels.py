@@ -3,9 +3,10 @@
 Four decoders alone are allowed: PNG, JPEG, WebP, BMP. Others of Pillow's start programs (EPS) or have a long history
 of holes (TIFF). The size is read from the header and bounded before anything is decoded, so a small file that unpacks
 to gigabytes costs nothing. A picture is turned as its EXIF orientation says, and transparency is laid on white: what a
-person sees is what is scored.
+person sees is what is scored. Grey, palette and CMYK become RGB as Pillow does it, of an animation the first frame is
+taken, colours of 16 bits are cut to 8: each is noted. Grey of 16 bits is refused, since its range is not known.
 
-Not covered: animation (the first frame is taken), colour profiles (values are taken as they are).
+Not covered: colour profiles (values are taken as they are).
 """
 
 from __future__ import annotations
@@ -53,13 +54,21 @@ def _decode(data: bytes, max_pixels: int) -> tuple[Pixels, dict[str, str]]:
             raise Unreadable(f"{width} x {height} px, at most {max_pixels:,} pixels are read")
         if image.mode not in _MODES:
             raise Unreadable(f"mode {image.mode}, expected 8 bits a channel; convert it")
+        done = {}
+        if any("16" in str(tile[3]) for tile in image.tile):  # Pillow's name of what is stored, e.g. RGB;16B
+            done["cut"] = "16 bits a channel to 8"
+        if (n_frames := getattr(image, "n_frames", 1)) > 1:
+            done["still"] = f"the first of {n_frames} frames"
         image.load()
-        return _as_seen(image)
+        pixels, more = _as_seen(image)
+        return pixels, done | more
 
 
 def _as_seen(image: Image.Image) -> tuple[Pixels, dict[str, str]]:
     done = {}
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+    if image.mode not in ("RGB", "RGBA"):
+        done["converted"] = f"from mode {image.mode}"
+    if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
         done["turned"] = "as its EXIF orientation says"
         image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:

@@ -7,8 +7,10 @@ Three forms are read:
     a Parquet file, or a folder of them: a picture column (struct of bytes and path, bytes, or path) and a prompt column
 
 Several pictures of a prompt are takes 0, 1, ... in the order of rows or file names. A name in the data that leads out
-of the folder is refused. The digest covers prompts, takes and the pictures' bytes, never where they lie, so the same
-pictures as a folder and as Parquet are one import. Every picture is read once for it: about 1 s a GB.
+of the folder is no picture, and a link that does ends the import, since a file of this machine would be published;
+links within the folder, or a hub's cache, are followed. The digest covers prompts, takes and the pictures' bytes, never
+where they lie, so the same pictures as a folder and as Parquet are one import. Every picture is read once for it: about
+1 s a GB.
 """
 
 from __future__ import annotations
@@ -127,7 +129,9 @@ def read_set(path: str, prompts: str | None = None, pictures: str | None = None)
     try:
         state = _state(root)
     except OSError as exc:
-        raise SourceFault(f"{path}: cannot be read: {exc.strerror}; give a folder of pictures or Parquet") from exc
+        raise SourceFault(
+            f"{exc.filename or path}: cannot be read: {exc.strerror}; give a folder of pictures or Parquet"
+        ) from exc
     with _GUARD:
         return _read(root, prompts, pictures, state)
 
@@ -137,13 +141,36 @@ def _state(root: Path) -> tuple[tuple[str, int, int], ...]:
     if not root.is_dir():
         stat = root.stat()
         return ((root.name, stat.st_size, stat.st_mtime_ns),)
-    found = []
+    found, home = [], _home(root)
     for where, folders, names in os.walk(root):
+        for name in (*folders, *names):
+            _check_link(Path(where, name), home)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            stat = Path(where, name).stat()
-            found.append((os.path.relpath(os.path.join(where, name), root), stat.st_size, stat.st_mtime_ns))  # noqa: PTH118
+            path = Path(where, name)
+            # A link to nothing is no picture, and no reason to stop: editors leave such.
+            size, changed = (seen.st_size, seen.st_mtime_ns) if (seen := _stat(path)) else (-1, -1)
+            found.append((os.path.relpath(path, root), size, changed))
     return tuple(found)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _home(root: Path) -> Path:
+    """The folder that no link may lead out of; in a hub's cache snapshots/<commit> holds links to blobs beside it."""
+    real = root.resolve()
+    cache = next((folder.parent for folder in real.parents if folder.name == "snapshots"), None)
+    return cache if cache is not None and (cache / "blobs").is_dir() else real
+
+
+def _check_link(path: Path, home: Path) -> None:
+    if path.is_symlink() and not (target := Path(os.path.realpath(path))).is_relative_to(home):
+        raise SourceFault(f"{path}: is a link to {target}, outside of {home}; copy what it leads to, or remove it")
 
 
 @lru_cache(maxsize=2)
