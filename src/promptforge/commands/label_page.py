@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, _page(), "text/html; charset=utf-8")
         elif name == "todo.json":
             self._send(HTTPStatus.OK, json.dumps(self.server.page.todo()).encode(), "application/json")
-        elif name in pictures:
+        elif name is not None and name in pictures:
             self._send(HTTPStatus.OK, pictures[name], "image/webp")
         else:
             self._send(HTTPStatus.NOT_FOUND, b"", "text/plain")
