@@ -1,13 +1,12 @@
 """What keeps two resembling prompts apart: another scene, or one minimal pair.
 
-Two scenes differ where they say different things of what both name: another count, colour, shape, texture or action
-of the same noun, or another relation between the same nouns. A thing that only one of them names is no difference: the
-parser may have missed it, and the words decide.
+Two scenes differ where both say something of the same thing and not the same: another count, colour, shape, texture or
+action of a noun, another relation between two nouns. What only one of them says is no difference: the parser may have
+missed it, and the words decide.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -22,25 +21,36 @@ from promptforge.stages.resemblance.words import I64, U64, Mask
 def scenes_differ(one: Scene, other: Scene) -> bool:
     """Whether two scenes contradict each other."""
     first, second = _looks(one), _looks(other)
-    shared = first.keys() & second.keys()
-    if any(first[noun] != second[noun] for noun in shared):
+    if any(first[key] != second[key] for key in first.keys() & second.keys()):
         return True
-    return _relations(one, shared) != _relations(other, shared)
+    stands, stood = _relations(one), _relations(other)
+    return any(stands[key] != stood[key] for key in stands.keys() & stood.keys())
 
 
-def _looks(scene: Scene) -> dict[str, Counter[tuple[object, ...]]]:
-    found: dict[str, Counter[tuple[object, ...]]] = {}
+def _looks(scene: Scene) -> dict[tuple[str, str], list[object]]:
+    """(noun, what of it) -> what is said, sorted; 1 is no count, since "cat" may be one that the parser half read."""
+    found: dict[tuple[str, str], list[object]] = {}
     for item in scene.objects:
-        look = (item.count, item.colour, item.shape, item.texture, item.action)
-        found.setdefault(item.noun, Counter())[look] += 1
+        said = {
+            "count": item.count if item.count > 1 else None,
+            "colour": item.colour,
+            "shape": item.shape,
+            "texture": item.texture,
+            "action": item.action,
+        }
+        for what, value in said.items():
+            if value is not None:
+                found.setdefault((item.noun, what), []).append(value)
+    return {key: sorted(values, key=str) for key, values in found.items()}
+
+
+def _relations(scene: Scene) -> dict[frozenset[str], set[tuple[str, str, str]]]:
+    """Pair of nouns -> what stands how to what."""
+    found: dict[frozenset[str], set[tuple[str, str, str]]] = {}
+    for item in scene.relations:
+        triple = (scene.objects[item.subject].noun, item.predicate, scene.objects[item.object].noun)
+        found.setdefault(frozenset((triple[0], triple[2])), set()).add(triple)
     return found
-
-
-def _relations(scene: Scene, nouns: set[str]) -> Counter[tuple[str, str, str]]:
-    triples = (
-        (scene.objects[item.subject].noun, item.predicate, scene.objects[item.object].noun) for item in scene.relations
-    )
-    return Counter(triple for triple in triples if triple[0] in nouns and triple[2] in nouns)
 
 
 @lru_cache(maxsize=4096)

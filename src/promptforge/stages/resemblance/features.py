@@ -17,9 +17,21 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from promptforge.stages.resemblance.settings import DedupSettings
-from promptforge.stages.resemblance.vocabulary import IGNORED, MANNER, MEDIUM, OF, OPENER, POLISH, TELLING, vocabulary
+from promptforge.stages.resemblance.spelling import corrected
+from promptforge.stages.resemblance.vocabulary import (
+    IGNORED,
+    MANNER,
+    MEDIUM,
+    OF,
+    OPENER,
+    POLISH,
+    TELLING,
+    hash_words,
+    vocabulary,
+)
 from promptforge.stages.resemblance.words import I64, U64, Mask, Words, mix, read_words
 
+_SLOTS = 1 << 16
 U32 = npt.NDArray[np.uint32]
 _ORDER, _JOIN = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
@@ -44,7 +56,7 @@ def features(texts: pa.Array, settings: DedupSettings, facts: U64 | None = None)
     if settings.view == "text":
         shingles, offsets = _ngrams(words.hashes, words.offsets, settings.ngram)
         return Features(shingles, offsets, own, np.zeros(len(words), np.uint64))
-    content, offsets, telling, media = _content(words, quotes_tell=facts is None)
+    content, offsets, telling, media = _content(words, quotes_tell=facts is None, spelling=settings.spelling)
     head = _in_order(content, offsets, None, settings.head_words)
     told = _in_order(content, offsets, telling, None)
     shingles, places = _ngrams(*_ended(content, offsets), settings.ngram)
@@ -139,7 +151,7 @@ def _ended(hashes: U64, offsets: I64) -> tuple[U64, I64]:
     return marked, places
 
 
-def _content(words: Words, *, quotes_tell: bool) -> tuple[U64, I64, Mask, U64]:
+def _content(words: Words, *, quotes_tell: bool, spelling: bool) -> tuple[U64, I64, Mask, U64]:
     """Content words, their offsets, which of them are telling, and each row's media.
 
     Where the caller's facts hold the text to be drawn, quotation marks decide nothing: it may be asked for without.
@@ -148,6 +160,9 @@ def _content(words: Words, *, quotes_tell: bool) -> tuple[U64, I64, Mask, U64]:
     if not n_words:
         return words.hashes, words.offsets, words.quoted, np.zeros(n_rows, np.uint64)
     kinds, hashes, medium = vocabulary().look_up(words.hashes)
+    if spelling:
+        at, meant = _misspelt(words, kinds)
+        kinds[at], hashes[at], medium[at] = vocabulary().look_up(meant)
     kinds[words.quoted] = TELLING if quotes_tell else 0
     drop = _style_words(kinds, words) & ~words.quoted
     media = np.bitwise_or.reduceat(np.where(drop, medium, np.uint64(0)), np.minimum(words.offsets[:-1], n_words - 1))
@@ -162,6 +177,47 @@ def _content(words: Words, *, quotes_tell: bool) -> tuple[U64, I64, Mask, U64]:
     keep = ~drop
     telling = (kinds & TELLING).astype(bool) | words.digit
     return hashes[keep], kept[words.offsets], telling[keep], media
+
+
+def _misspelt(words: Words, kinds: npt.NDArray[np.uint8]) -> tuple[I64, U64]:
+    """Places of words with a typing error, and the hashes of what was meant. Text to be drawn is never mended."""
+    unknown = np.flatnonzero((kinds == 0) & ~words.quoted & ~words.digit)
+    hashes = words.hashes[unknown]
+    places = unknown[_one_of_each(hashes)]
+    wrong: list[int] = []
+    right: list[str] = []
+    for (begin, end), value in zip(words.spans[places].tolist(), words.hashes[places].tolist(), strict=True):
+        meant = corrected(words.body[begin:end].decode("utf-8", "replace"))
+        if meant is not None:
+            wrong.append(value)
+            right.append(meant)
+    if not wrong:
+        return np.empty(0, np.int64), np.empty(0, np.uint64)
+    order = np.argsort(np.array(wrong, np.uint64))
+    known, targets = np.array(wrong, np.uint64)[order], hash_words(right)[order]
+    spot = np.zeros(_SLOTS, bool)
+    spot[_slot(known)] = True
+    maybe = unknown[spot[_slot(hashes)]]
+    at = np.minimum(np.searchsorted(known, words.hashes[maybe]), len(known) - 1)
+    sure = known[at] == words.hashes[maybe]
+    return maybe[sure], targets[at[sure]]
+
+
+def _slot(hashes: U64) -> I64:
+    slots: I64 = (hashes & np.uint64(_SLOTS - 1)).astype(np.int64)
+    return slots
+
+
+def _one_of_each(hashes: U64) -> I64:
+    """One place of each value: a table by low bits gives most, a sort those of two values in one slot."""
+    last = np.zeros(_SLOTS, np.int64)
+    slot = _slot(hashes)
+    last[slot] = np.arange(len(hashes))
+    shadowed = np.flatnonzero(hashes[last[slot]] != hashes)
+    _, first = np.unique(hashes[shadowed], return_index=True)
+    taken = np.zeros(_SLOTS, bool)
+    taken[slot] = True
+    return np.concatenate([last[taken], shadowed[first]])
 
 
 def _style_words(kinds: npt.NDArray[np.uint8], words: Words) -> Mask:

@@ -25,6 +25,9 @@ class DedupSettings(BaseModel):
     head_words: int = Field(
         6, ge=0, le=64, description="first words of the content that must agree; view content alone"
     )
+    spelling: bool = Field(
+        True, description="whether one typing error in a word of the lexicon makes no difference; view content alone"
+    )
     bands: int = Field(24, ge=1, le=128, description="bands of the signature; a pair that shares one is compared")
     rows: int = Field(6, ge=1, le=16, description="minima of a band")
     bucket_guard: int = Field(

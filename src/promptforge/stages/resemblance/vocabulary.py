@@ -83,6 +83,11 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(keys, kind_of, same_of, medium_of)
 
 
+def kinds_of_words() -> dict[str, int]:
+    """Bits of every word of the table."""
+    return _kinds()[0]
+
+
 def _kinds() -> tuple[dict[str, int], dict[str, int], dict[str, str]]:
     """Bits of each word, place of each medium, and spellings of the same word."""
     style = _style()
@@ -100,7 +105,24 @@ def _kinds() -> tuple[dict[str, int], dict[str, int], dict[str, str]]:
     media = {word: number for number, word in enumerate(sorted(lists["media"]))}
     same = style["same"]
     assert isinstance(same, dict)
-    return kinds, media, {str(key): str(value) for key, value in same.items()}
+    spellings = {str(key): str(value) for key, value in same.items()}
+    return kinds, media, _verb_forms(kinds) | spellings
+
+
+def _verb_forms(kinds: dict[str, int]) -> dict[str, str]:
+    """Forms of the lexicon's verbs -> one of them, but for those that are also something else."""
+    tables = lexicon.load()
+    nouns = {form for noun in (*tables.open_words.nouns, *tables.nouns) for form in (noun, lexicon.plural(noun))}
+    found: dict[str, str] = {}
+    for verb in sorted({*tables.open_words.verbs, *tables.kept_words.verbs, "wear", "sit", "ride", "stand"}):
+        stem = verb[:-1] if verb.endswith("e") and not verb.endswith("ee") else verb
+        doubled = len(verb) <= 4 and verb[-1] not in "aeiouwxy" and verb[-2] in "aeiou" and verb[-3] not in "aeiou"
+        ing = f"{verb}{verb[-1]}ing" if doubled else f"{stem}ing"
+        target = ing if kinds.get(ing, 0) == TELLING else verb  # actions of the lexicon are in this form
+        for form in {verb, lexicon.plural(verb), ing} - {target}:
+            if form not in nouns and form not in kinds:
+                found[form] = target
+    return found
 
 
 def _lexicon_words() -> set[str]:

@@ -52,6 +52,8 @@ class Words:
     phrase: npt.NDArray[np.int32]
     quoted: Mask
     digit: Mask
+    spans: I64  # byte of `body` where each word begins and ends, shape (words, 2)
+    body: bytes  # the texts as they were read, in lower case
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -130,6 +132,8 @@ def _slab(body: Bytes, offsets: I64) -> Words:
         _phrases(kind, starts, first),
         _quoted(kind, starts, first, offsets),
         (np.frombuffer(low, np.uint8)[starts] - np.uint8(48)) < 10,
+        np.stack([starts, starts + lengths], axis=1),
+        low,
     )
 
 
@@ -192,14 +196,16 @@ def _quoted(kind: Bytes, starts: I64, first: I64, offsets: I64) -> Mask:
 
 def _joined(parts: list[Words]) -> Words:
     if not parts:
-        none = np.empty(0, np.uint64)
-        return Words(none, np.zeros(1, np.int64), none.astype(np.int32), none.astype(bool), none.astype(bool))
-    n_words, n_phrases = 0, 0
+        none, no = np.empty(0, np.uint64), np.empty(0, bool)
+        return Words(none, np.zeros(1, np.int64), none.astype(np.int32), no, no, np.empty((0, 2), np.int64), b"")
+    n_words, n_phrases, n_bytes = 0, 0, 0
     offsets = [np.zeros(1, np.int64)]
-    phrases = []
+    phrases, spans = [], []
     for part in parts:
         offsets.append(part.offsets[1:] + n_words)
         phrases.append(part.phrase + np.int32(n_phrases))
+        spans.append(part.spans + n_bytes)
+        n_bytes += len(part.body)
         n_words += len(part.hashes)
         n_phrases += int(part.phrase[-1]) + 1 if len(part.phrase) else 0
     return Words(
@@ -208,4 +214,6 @@ def _joined(parts: list[Words]) -> Words:
         np.concatenate(phrases),
         np.concatenate([part.quoted for part in parts]),
         np.concatenate([part.digit for part in parts]),
+        np.concatenate(spans),
+        b"".join(part.body for part in parts),
     )
