@@ -54,6 +54,28 @@ def test_things_are_read_with_their_looks(text, wanted):
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
+        (
+            "a woman in a red dress is feeding birds",
+            [SceneObject("woman", action="feeding"), SceneObject("bird", 2)],
+        ),
+        ("two men in red coats riding horses", [SceneObject("man", 2), SceneObject("horse", 2)]),
+        ("three red flibbers in boxes", [SceneObject("box", 2)]),
+        ("a red flibber feeding birds", [SceneObject("bird", 2)]),
+        ("a red flibber is feeding birds", [SceneObject("bird", 2)]),
+        ("a cat near the flibber is red", [SceneObject("cat")]),
+        ("two red cartons of eggs", [SceneObject("egg", 2)]),
+        ("a triangular slice of pizza", [SceneObject("pizza", shape="triangular")]),
+        ("a red vintage car", [SceneObject("car", colour="red")]),
+        ("a red vintage and rusty car", [SceneObject("car", colour="red", texture="rusty")]),
+    ],
+)
+def test_what_is_said_of_an_unknown_thing_is_given_to_no_other(text, wanted):
+    assert things(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
         ("a cat on the left of a dog", [("cat", "left of", "dog")]),
         ("to the left of the sofa is a cat", [("cat", "left of", "sofa")]),
         ("a dog with a chair behind it", [("chair", "behind", "dog")]),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from promptforge.lexicon.tables import Lexicon, load, plural
@@ -21,6 +21,13 @@ QUOTE = "\0"
 PLACING = frozenset(
     ("in", "on", "at", "by", "through", "along", "across", "into", "under", "over", "near", "to", "inside", "beside")
 )
+#: What no adjective stands before: behind one that is not understood, that one was the noun.
+ENDING = PLACING | {
+    *("from", "for", "against", "around", "between", "during", "off", "onto", "toward", "towards", "within"),
+    *("without", "has", "have", "had", "who", "which", "whose", "where", "when", "as", "like", "but", "or"),
+}
+#: A part that looks as the whole does: "a triangular slice of pizza" shows triangular pizza.
+PARTS = frozenset(("slice", "piece", "block", "chunk", "lump", "cube", "wedge", "sheet", "strip", "bar"))
 #: Words that part or join; "painted" as in "a cup painted red", which describes as "a cup is red" does.
 ROLES = {
     QUOTE: "quote",
@@ -92,6 +99,13 @@ def matcher(with_carriers: bool) -> Matcher:
         if sense.kind not in {s.kind for s in senses}:  # the first row of a kind wins
             table[words] = (*senses, sense)
     return Matcher(table)
+
+
+@cache
+def transitive() -> frozenset[str]:
+    """Actions that are always done to something, and so never stand before a noun as "a sleeping cat" does."""
+    actions = load().actions
+    return frozenset(row.word for row in actions) - {row.word for row in actions if not row.patients}
 
 
 def _phrases(lexicon: Lexicon, with_carriers: bool) -> list[tuple[str, Sense]]:

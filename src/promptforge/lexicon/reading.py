@@ -8,9 +8,9 @@ unknown end, an attribute of an unknown thing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from promptforge.lexicon.phrases import PLACING, QUOTE, ROLES, Match, Matcher, Sense
+from promptforge.lexicon.memory import Phrase, Thing
+from promptforge.lexicon.phrases import ENDING, PARTS, PLACING, QUOTE, ROLES, Match, Matcher, Sense, transitive
 from promptforge.lexicon.tables import load
 from promptforge.records import Relation, Scene, SceneObject
 
@@ -24,33 +24,12 @@ LOOK_AHEAD = 7
 _ATTRIBUTES = ("colour", "shape", "texture")
 
 
-@dataclass(slots=True)
-class _Thing:
-    """A scene object while it is being read; `bears` once it turns out to be what the text is on."""
-
-    noun: str
-    count: int
-    looks: dict[str, str]
-    bears: bool = False
-
-
-@dataclass(slots=True)
-class _Phrase:
-    """The noun phrase being read: what stands before the noun."""
-
-    definite: bool = False
-    open: bool = False
-    count: int | None = None
-    vague: bool = False
-    looks: dict[str, str] = field(default_factory=dict)
-
-
 class SceneReader:
     """State of one pass. `here` is the thing named last; `heads` are the clause's things joined by "and"."""
 
     def __init__(self, tokens: list[str], phrases: Matcher, bears_text: bool) -> None:
         self.tokens, self.phrases, self.bears_text = tokens, phrases, bears_text
-        self.things: list[_Thing] = []
+        self.things: list[Thing] = []
         self.by_noun: dict[str, list[int]] = {}
         self.named: list[int] = []  # things in the order of their mentions
         self.relations: dict[Relation, None] = {}
@@ -65,7 +44,7 @@ class SceneReader:
 
     def _new_clause(self) -> None:
         """Forgets everything but what has been named."""
-        self.phrase = _Phrase()
+        self.phrase = Phrase()
         self.heads: list[int] = []
         self.waiting: tuple[str, list[int] | None] | None = None  # predicate, its subjects (None: still to come)
         self.landmark: tuple[str, int] | None = None  # "behind the sofa is a ...": predicate, sofa
@@ -73,6 +52,7 @@ class SceneReader:
         self.actor: list[int] = []
         self.be = ""  # is, are, ... directly before
         self.said_be = False
+        self.strange_be = False  # "is" stands behind a thing that the lexicon does not know
         self.stranger = False  # the last thing named is none that the lexicon knows
         self.placing = False
         self.n_named = 0
@@ -139,27 +119,33 @@ class SceneReader:
         elif role == "join":
             self._on_join(at)
         elif role == "article":
-            self.phrase = _Phrase(definite=word == "the", open=True)
+            self.phrase = Phrase(definite=word == "the", open=True)
         elif role == "made":
             self.be = "is"
         elif role == "be":
-            self.be, self.said_be = word, True
-            if self.prev == "article":  # "a cup that is red"
-                self.phrase = _Phrase()
+            self.be, self.said_be, self.strange_be = word, True, self.phrase.strange
+            if self.prev == "article" or self.phrase.strange:  # "a cup that is red"
+                self.phrase = Phrase()
         return role
 
     def _on_plain(self, word: str, at: int) -> str:
         """A token without a role: figures, a preposition, a word to pass over, or one that is not understood."""
         lexicon = load()
         if word == "with":
-            self.phrase, self.waiting = _Phrase(), None
+            self.phrase, self.waiting = Phrase(), None
+        elif self.phrase.strange and word == "of":  # "two red cartons of eggs": two, but not red
+            if self.tokens[at - 1].removesuffix("s") not in PARTS:
+                self.phrase.looks.clear()
+        elif self.phrase.strange and word in ENDING:  # "two brown heaps in snow": the snow is neither
+            self.phrase = Phrase()
         self.placing = word in PLACING or (self.placing and word not in lexicon.stop_words)
         if word.isdecimal() and len(word) <= 2 and 0 < int(word) <= MAX_COUNT and self._noun_ahead(at + 1):
-            self.phrase = _Phrase(open=True, count=int(word))
+            self.phrase = Phrase(open=True, count=int(word))
             return "number"
         if word not in lexicon.stop_words and word not in lexicon.framing_words:
             self.unknown.append(word)
             self.stranger = not word.endswith(("ly", "ed", "ing"))
+            self.phrase.strange |= self.phrase.open and self.stranger
             return "unknown"
         return "glue"
 
@@ -167,7 +153,7 @@ class SceneReader:
         """And, comma: ends the noun phrase, unless another adjective of it follows."""
         match = self.phrases.at(self.tokens, at + 1) if at + 1 < len(self.tokens) else None
         if match is None or match.senses[0].kind not in _ATTRIBUTES:
-            self.phrase = _Phrase()
+            self.phrase = Phrase()
             self.waiting = None
 
     def _noun_ahead(self, at: int) -> bool:
@@ -190,12 +176,14 @@ class SceneReader:
         return False
 
     def _on_number(self, sense: Sense, _at: int) -> None:
-        self.phrase = _Phrase(
+        self.phrase = Phrase(
             open=True, definite=self.phrase.definite, count=int(sense.value), vague=sense.mark == "vague"
         )
 
     def _on_attribute(self, sense: Sense, at: int) -> None:
-        """Before its noun, or after "is"."""
+        """Before its noun, or after "is"; whether "the woman in the dress is red" tells of her is not known."""
+        if self.be and self.strange_be and not self.phrase.open and not self._noun_ahead(at):
+            return
         if self.be and not self.phrase.open and self.heads and not self._noun_ahead(at):
             for index in self._about(self.be):
                 self.things[index].looks.setdefault(sense.kind, sense.value)
@@ -212,6 +200,11 @@ class SceneReader:
         return list(self.heads) if be in ("are", "were") else self.heads[-1:]
 
     def _on_action(self, sense: Sense, at: int) -> None:
+        strange = self.phrase.strange and sense.value in transitive()  # "a red robot feeding birds"
+        if strange:
+            self.phrase = Phrase()
+        if (strange or (self.be and self.strange_be)) and not self.heads:
+            return
         looks = self.phrase.looks
         if (self.phrase.open and self._noun_ahead(at)) or not self.named or self.prev in ("pause", ""):
             self.phrase.open = True
@@ -226,16 +219,16 @@ class SceneReader:
 
     def _on_manner(self, sense: Sense, _at: int) -> None:
         self.fields.setdefault(sense.kind, sense.value)
-        self.phrase = _Phrase()
+        self.phrase = Phrase()
 
     def _on_setting(self, sense: Sense, _at: int) -> None:
         if sense.mark == "free" or self.placing or self.waiting is not None:
             self.fields.setdefault("setting", sense.value)
-        self.phrase, self.waiting, self.placing = _Phrase(), None, False
+        self.phrase, self.waiting, self.placing = Phrase(), None, False
 
     def _on_relation(self, sense: Sense, at: int) -> None:
         """Tells which things the relation is about; its other end is the next thing named."""
-        self.phrase, self.placing = _Phrase(), True
+        self.phrase, self.placing = Phrase(), True
         joined = self.prev == "join"
         if at < len(self.tokens) and self.tokens[at] == "it":
             self._on_it(sense.value, joined)
@@ -306,7 +299,7 @@ class SceneReader:
             index = self.named[-1] if len(self.named) > n_named else None  # a bare "box" names no thing
         else:
             self.pure_bearer = sense.value
-            self.phrase, self.waiting, self.placing, self.stranger = _Phrase(), None, False, True
+            self.phrase, self.waiting, self.placing, self.stranger = Phrase(), None, False, True
         self.bearer = (sense.value, index)
         if due:
             self._bear()
@@ -324,13 +317,13 @@ class SceneReader:
         index = self._known(sense.value, phrase) if phrase.definite else None
         if index is None:
             index = len(self.things)
-            self.things.append(_Thing(sense.value, self._count(phrase, sense.mark), {}))
+            self.things.append(Thing(sense.value, self._count(phrase, sense.mark), {}))
             self.by_noun.setdefault(sense.value, []).append(index)
         for kind, look in phrase.looks.items():
             self.things[index].looks.setdefault(kind, look)
         self._mention(index)
 
-    def _count(self, phrase: _Phrase, mark: str) -> int:
+    def _count(self, phrase: Phrase, mark: str) -> int:
         """How many; "several" counts before a plural only ("some bread")."""
         if phrase.count is not None and not (phrase.vague and mark == "singular"):
             return phrase.count
@@ -341,7 +334,7 @@ class SceneReader:
         match = self.phrases.at(self.tokens, at) if at < len(self.tokens) else None
         return match is not None and all(sense.kind == "noun" for sense in match.senses)
 
-    def _known(self, noun: str, phrase: _Phrase) -> int | None:
+    def _known(self, noun: str, phrase: Phrase) -> int | None:
         """The thing that "the red cup" means: the latest of that noun whose looks agree."""
         for index in reversed(self.by_noun.get(noun, ())[-8:]):
             looks = self.things[index].looks
@@ -371,7 +364,7 @@ class SceneReader:
             self.side = None
         self.named.append(index)
         self.n_named += 1
-        self.phrase, self.waiting, self.stranger = _Phrase(), None, False
+        self.phrase, self.waiting, self.stranger = Phrase(), None, False
         self.placing = self.bearer_due = False
         self.bearer = None
 
