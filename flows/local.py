@@ -33,7 +33,7 @@ def curate_here(params: CurateParams, root: Path, *, debug: bool = False) -> dic
                 " `promptforge serve`, or unset it for a temporary one"
             ) from exc
     with TemporaryServer(home) as server:
-        _look_at_sources(params)
+        _look_before(params)
         from prefect.settings import (
             PREFECT_API_URL,
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -52,10 +52,13 @@ def curate_here(params: CurateParams, root: Path, *, debug: bool = False) -> dic
             return curate(params)
 
 
-def _look_at_sources(params: CurateParams) -> None:
-    """Raise for a file that cannot be read while the server is still starting, not after the wait for it."""
+def _look_before(params: CurateParams) -> None:
+    """Raise for a file or folder that cannot be read while the server is starting, not after hours of other work."""
     checked = recipe.validate(params.raw(), params.recipe)
-    for part in parts.resolve(checked, params.recipe).sources:
+    found = parts.resolve(checked, params.recipe)
+    if checked.render.sample > 0:
+        parts.check_places({"regime": found.teacher, **{f"scorers.{part.name}": part for part in found.scorers}})
+    for part in found.sources:
         parts.build_source(part, checked.seed, None if part.asks is None else _nobody).parts()
 
 

@@ -56,6 +56,21 @@ def test_a_file_that_cannot_be_read_stops_the_run_by_name(start: Start, tmp_path
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_local_model_that_is_not_there_stops_the_run_before_any_work(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a cat\n")
+    (tmp_path / "empty").mkdir()
+    for model, fault in (
+        ("./flux", f"promptforge: regime.model: {tmp_path / 'flux'}: no such model file or folder; a relative path"),
+        ("./empty", "promptforge: empty: holds no weights; expected .safetensors files"),
+    ):
+        regime = f"regime={{teacher='diffusers',model='{model}',licence='mine'}}"
+        running = start("run", "mini", "--source", "p.txt", "--set", regime, cwd=tmp_path)
+        said, _ = running.communicate(timeout=60)
+        assert running.returncode == 2
+        assert said.splitlines()[-1].startswith(fault)
+        assert not (tmp_path / "runs").exists()
+
+
 def test_ctrl_c_says_that_it_is_safe_and_leaves_no_server(start: Start, tmp_path: Path) -> None:
     running = start("run", "mini", cwd=tmp_path)
     for line in running.stdout:

@@ -266,7 +266,8 @@ def _files(paths: Sequence[str]) -> Iterator[Path]:
                 raise SourceFault(f"{path}: a folder without any file of a known kind; expected {known}")
             yield from inside
         elif not path.exists():
-            raise SourceFault(f"{path}: no such file or folder; check paths of the source")
+            whence = "" if path.is_absolute() else f" in {Path.cwd()}, where relative paths start"
+            raise SourceFault(f"{path}: no such file or folder{whence}; check paths of the source")
         elif not path.is_file():
             raise SourceFault(f"{path}: neither a file nor a folder; expected {known}")
         elif path.suffix.lower() not in FORMATS:

@@ -11,15 +11,16 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from promptforge.errors import ConfigError
+from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.models.diffusion.response import ResponseSettings
 from promptforge.models.diffusion.settings import Settings
-from promptforge.models.weights import is_local
+from promptforge.models.weights import is_local, require_safe
 from promptforge.protocols import Ask, Filter, LanguageModel, Licence, Picture, Score, Scorer, Source, Teacher
 from promptforge.recipe import Recipe, explain, nearest
 from promptforge.records import canonical_json, content_id, digest_of
@@ -231,7 +232,7 @@ def _check_licence(recipe: Recipe, parts: Parts, where: str) -> None:
         seen = "is not set" if accepted is None else f"is {accepted!r}"
         raise ConfigError(
             f"{where}: regime.accept_license {seen}; the teacher's pictures come under {terms.name!r}, which restricts"
-            f" their use (training included): read it, and where you agree set regime.accept_license={terms.name}"
+            f" their use (training included): read it, and where you agree, --set regime.accept_license={terms.name}"
         )
 
 
@@ -288,6 +289,23 @@ def _check_metrics(recipe: Recipe, parts: Parts, where: str) -> None:
                 f"{where}: select.gates.{name}: metric {gate.metric!r} of scorer {gate.scorer!r} is a {kind} and takes"
                 f" {takes}, not a bound for a {wrong[0]}"
             )
+
+
+def check_places(parts: Mapping[str, Part]) -> None:
+    """Raise EnvironmentFault for a local folder of weights that is not there or holds none; loads nothing."""
+    for table, part in parts.items():
+        for name in getattr(part.module, "PLACES", ()):
+            place = getattr(part.params, name)
+            if not isinstance(place, str) or not is_local(place):
+                continue
+            path = Path(place).expanduser()
+            if not path.exists():
+                raise EnvironmentFault(
+                    f"{table}.{name}: {path.absolute()}: no such model file or folder; a relative path starts from"
+                    " the folder that the program was started in"
+                )
+            if path.is_dir():
+                require_safe(path)
 
 
 def build_source(part: Part, seed: int, ask: Ask | None = None) -> Source:
