@@ -194,7 +194,9 @@ def test_purge_tells_how_many_prompts_moved_up(copy: Path, ask: Ask) -> None:
     assert out.splitlines()[-1] == "1 of the other prompts moved up into the selection"
 
 
-def test_the_newest_finished_run_is_meant_where_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_finished_run_is_meant_where_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from promptforge.commands.terminal import find_run
 
     monkeypatch.chdir(tmp_path)
@@ -205,5 +207,8 @@ def test_the_newest_finished_run_is_meant_where_none_is_named(tmp_path: Path, mo
         os.utime(folder / "_run.json", (moment, moment))
         if name != "failed":
             (folder / "heads" / "000001.json").write_text("{}")
-    assert find_run(None) == Path("runs/new")
     assert find_run(None, finished=False) == Path("runs/failed")
+    assert capsys.readouterr().err == ""
+    assert find_run(None) == Path("runs/new")
+    said = "runs/failed ran last but has finished nothing yet; this is about runs/new\n"
+    assert capsys.readouterr().err == said

@@ -80,4 +80,11 @@ def find_run(chosen: Path | None, base: Path = Path("runs"), *, finished: bool =
             f"no {'finished ' if finished else ''}run under {base}/ in this folder;"
             f" make one with: {program()} run mini, or name one with --run"
         )
-    return max(marks, key=lambda path: (path.stat().st_mtime_ns, path.parent.name)).parent
+    found = _last(marks).parent
+    if finished and (last := _last(list(base.glob("*/_run.json"))).parent) != found:
+        err().print(f"{last} ran last but has finished nothing yet; this is about {found}", soft_wrap=True)
+    return found
+
+
+def _last(marks: list[Path]) -> Path:
+    return max(marks, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
