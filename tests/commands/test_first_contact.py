@@ -1,7 +1,9 @@
 """first-contact on the embedded teacher: prompts, sheet, labels, bounds, and a run that takes them."""
 
+import contextlib
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -30,8 +32,22 @@ def sheet(root: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("first") / "contact"
-    assert answer([*COMMAND, *QUICK, "--no-page", "--out", str(root)]) == 0
+    with (root.parent / "said.txt").open("w", encoding="utf-8") as stream, contextlib.redirect_stdout(stream):
+        assert answer([*COMMAND, *QUICK, "--no-page", "--precision", "0.8", "--out", str(root)]) == 0
     return root
+
+
+def test_the_sheet_comes_with_the_whole_command_that_takes_it_back(drawn: Path) -> None:
+    said = shlex.split((drawn.parent / "said.txt").read_text("utf-8").splitlines()[-1])
+    wanted = [*COMMAND, *QUICK, "--out", str(drawn), "--precision", "0.8", "--labels", str(drawn / SHEET)]
+    assert sorted(said[said.index("first-contact") :]) == sorted(wanted)
+
+
+def test_labels_that_cannot_be_read_stop_it_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = ["--labels", str(tmp_path / "none.csv"), "--out", str(tmp_path / "run")]
+    assert answer([*COMMAND, *QUICK, *said]) == 2
+    assert "none.csv: cannot be read as CSV" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_each_of_the_64_prompts_is_drawn_and_lies_on_the_sheet(drawn: Path) -> None:

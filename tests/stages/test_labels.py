@@ -140,6 +140,16 @@ def test_labels_that_raters_disagree_on_count_for_nothing() -> None:
     assert (bound.n_yes, bound.n_no) == (5, 6)  # the first is in dispute, the other raters agree
 
 
+def test_questions_that_raters_answer_differently_are_counted_with_their_raters() -> None:
+    con = duckdb.connect()
+    con.execute("CREATE TABLE labels (image_id VARCHAR, question VARCHAR, label VARCHAR, rater VARCHAR)")
+    assert labels.disputed(con) == (0, [])
+    said = [("1", "yes", "b"), ("1", "no", "a"), ("2", "yes", "a"), ("2", "yes", "c"), ("3", "no", "c")]
+    con.executemany("INSERT INTO labels VALUES (?, 'quality', ?, ?)", said)
+    con.execute("INSERT INTO labels VALUES ('1', 'text', 'no', 'c')")  # another question about the same picture
+    assert labels.disputed(con) == (1, ["a", "b"])
+
+
 def test_a_measure_that_tells_nothing_is_not_validated() -> None:
     bound = measured([(label, 1.0) for label, _ in GOOD + BAD], min=1)
     assert bound.validated is False

@@ -28,6 +28,7 @@ from promptforge.stages.score import PixelReader
 
 THRESHOLDS = "thresholds.set"
 SHEET = "to-label.csv"
+PRECISION = 0.9  # share of good pictures that a bound must reach where nothing is said
 KEPT = "labels-page.jsonl"  # what was said on the page; ids alone
 _SHORT = {"y": "yes", "n": "no", "u": "unsure"}
 
@@ -55,6 +56,8 @@ def first_contact(
     """Draw, measure, label, choose bounds; the exit code."""
     if not 0.5 <= precision <= 1:
         raise ConfigError(f"--precision {precision:g}: expected a share from 0.5 to 1")
+    if given is not None:
+        _answers(given)  # raises before the work, not after it
     root = out or Path("runs") / f"first-contact-{Path(recipe).stem}"
     prompts = resources.files("promptforge") / "recipes" / "first-contact.jsonl"
     with resources.as_file(prompts) as path:
@@ -75,7 +78,10 @@ def first_contact(
     elif page:
         said, rater = _from_page(root, rows), "page"
     else:
-        _write_sheet(root, rows)
+        again = ["first-contact", recipe, *(["--out", str(root)] if out else [])]
+        again += [word for each in settings for word in ("--set", each)]
+        again += [] if precision == PRECISION else ["--precision", f"{precision:g}"]
+        _write_sheet(root, rows, again)
         return 0
     with Lock(root) as lock:
         if said:
@@ -107,13 +113,26 @@ def read_labels(path: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, An
 
     Raises ConfigError naming file and line for anything else than a known picture, question and label.
     """
+    known = {(row["image_id"], row["question"]) for row in rows}
+    found = []
+    for number, answer in _answers(path):
+        if (answer["image_id"], answer["question"]) not in known:
+            raise ConfigError(
+                f"{path}, line {number}: no picture {answer['image_id']!r} with question {answer['question']!r} in this"
+                f" run; the sheet to fill in is {SHEET}, which --no-page writes"
+            )
+        found.append(answer)
+    return found
+
+
+def _answers(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Labels with their line numbers, whatever pictures they are about; at least one."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             lines = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
         raise ConfigError(f"{path}: cannot be read as CSV ({exc}); expected columns image_id, question, label") from exc
-    known = {(row["image_id"], row["question"]) for row in rows}
-    found = []
+    found: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(lines, 2):
         image, question, label = (str(line.get(name) or "").strip() for name in ("image_id", "question", "label"))
         if not label:
@@ -121,19 +140,14 @@ def read_labels(path: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, An
         label = _SHORT.get(label.lower(), label.lower())
         if label not in LABELS:
             raise ConfigError(f"{path}, line {number}: label {label!r}; expected yes, no or unsure (or y, n, u)")
-        if (image, question) not in known:
-            raise ConfigError(
-                f"{path}, line {number}: no picture {image!r} with question {question!r} in this run; the sheet to fill"
-                f" in is {SHEET}, which --no-page writes"
-            )
-        found.append({"image_id": image, "question": question, "label": label})
+        found.append((number, {"image_id": image, "question": question, "label": label}))
     if not found:
         raise ConfigError(f"{path}: holds no label; expected columns image_id, question, label")
     return found
 
 
-def _write_sheet(root: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """The pictures as files, and a table with an empty column to fill in."""
+def _write_sheet(root: Path, rows: Sequence[dict[str, Any]], again: Sequence[str]) -> None:
+    """The pictures as files, and a table with an empty column to fill in. `again` is the command that takes it back."""
     reader = PixelReader(open_run(root))
     for image in sorted({row["image_id"] for row in rows}):
         put(root / "to-label" / f"{image}.webp", reader[image])
@@ -146,7 +160,7 @@ def _write_sheet(root: Path, rows: Sequence[dict[str, Any]]) -> None:
         csv.writer(stream, lineterminator="\n").writerows(lines)
     console = terminal.out()
     console.print(f"fill in the column label (yes, no, unsure) of {root / SHEET}, then:", soft_wrap=True)
-    console.print("  the same command with --labels and that file")
+    console.print(f"  {terminal.program()} {shlex.join([*again, '--labels', str(root / SHEET)])}", soft_wrap=True)
 
 
 def _inert(text: str) -> str:
@@ -157,12 +171,19 @@ def _inert(text: str) -> str:
 def _tell(run: Run, root: Path, recipe: str, precision: float) -> None:
     with catalog.open_run(root) as con:
         bounds = labels.measure(con, run, precision)
+        n_disputed, raters = labels.disputed(con)
     console = terminal.out()
     made = terminal.table("gate", "judged by", "yes", "no", "bound", "precision", "95%", "recall", "validated")
     for bound in bounds:
         made.add_row(*_cells(bound))
     console.print(made)
     console.print("chosen and reported on the same labels, so on the bright side", style="dim")
+    if n_disputed:
+        console.print(
+            f"{n_disputed} of the questions count for nothing: {' and '.join(raters)} answer them differently; each"
+            " file name is a rater, so a corrected file keeps its name",
+            soft_wrap=True,
+        )
     lines = labels.settings(bounds, run)
     if not lines:
         console.print("nothing could be validated: the recipe's bounds stay as they are")

@@ -98,6 +98,17 @@ def to_label(con: duckdb.DuckDBPyConnection) -> list[Row]:
     ]
 
 
+def disputed(con: duckdb.DuckDBPyConnection) -> tuple[int, list[str]]:
+    """How many questions raters answer differently, so that nobody has said anything; and those raters, sorted."""
+    found = con.execute(
+        "SELECT count(DISTINCT (image_id, question)), list_sort(list(DISTINCT rater)) FROM labels"
+        " SEMI JOIN (SELECT image_id, question FROM labels GROUP BY ALL HAVING count(DISTINCT label) > 1)"
+        " USING (image_id, question)"
+    ).fetchone()
+    assert found is not None
+    return int(found[0]), list(found[1] or ())
+
+
 def save(store: Store, rows: Sequence[Row], rater: str) -> None:
     """Commit labels (image_id, question, label); what a rater said before of the same is taken out of its commit."""
     latest = {(row["image_id"], row["question"]): row["label"] for row in rows}
