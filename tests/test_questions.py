@@ -205,7 +205,7 @@ def test_prompts_of_t2i_compbench_give_the_kinds_of_their_categories(eval_data):
         ("color", "attribute", True): 850,  # 867
         ("texture", "attribute", True): 855,  # 871
         ("shape", "attribute", True): 570,  # 583
-        ("non_spatial", "action", False): 420,  # 435
+        ("non_spatial", "action", False): 400,  # 411; 24 more where a backpack walked, a store tried on outfits
     }
     assert {key: found[key] for key, floor in floors.items() if found[key] < floor} == {}
     assert found["spatial", "relation", False] == found["3d_spatial", "relation", True] == 0

@@ -65,6 +65,8 @@ def test_things_are_read_with_their_looks(text, wanted):
         ("a cat near the flibber is red", [SceneObject("cat")]),
         ("two red cartons of eggs", [SceneObject("egg", 2)]),
         ("a triangular slice of pizza", [SceneObject("pizza", shape="triangular")]),
+        ("a man at a table eating", [SceneObject("man"), SceneObject("table")]),
+        ("a kite flying", [SceneObject("kite", action="flying")]),
         ("a red vintage car", [SceneObject("car", colour="red")]),
         ("a red vintage and rusty car", [SceneObject("car", colour="red", texture="rusty")]),
     ],

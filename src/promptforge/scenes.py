@@ -26,7 +26,7 @@ _QUOTED = {'"': '"', "“": "”", "”": "”", "„": "“”", "«": "»", "'
 _SINGLE = "'’‘"
 _NONE: deque[int] = deque()
 
-VERSION = 2  # raised whenever the scene of any text changes
+VERSION = 3  # raised whenever the scene of any text changes
 
 
 def parse(text: str) -> Scene:

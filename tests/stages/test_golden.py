@@ -66,7 +66,7 @@ def _table() -> pa.Table:
 GOLDEN = {
     "texts": (1, "4e21911c8d161ad3"),
     "targets": (1, "aa15304b14eccf1d"),
-    "scenes": (2, "be5b5730d0c2969c"),
+    "scenes": (3, "be5b5730d0c2969c"),
     "characters": (1, "d062930440a22da8"),
     "length": (1, "123abb9847e7f0a2"),
     "expected_text": (1, "7bb779bee878ec44"),

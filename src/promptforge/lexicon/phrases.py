@@ -108,6 +108,15 @@ def transitive() -> frozenset[str]:
     return frozenset(row.word for row in actions) - {row.word for row in actions if not row.patients}
 
 
+@cache
+def can_do(noun: str, action: str) -> bool:
+    """Whether a thing may be who acts: a living one, one that moves, or one of which the lexicon says so."""
+    lexicon = load()
+    if lexicon.nouns[noun].kind in ("animal", "person", "vehicle", "toy"):
+        return True
+    return any(row.word == action and noun in row.agents for row in lexicon.actions)
+
+
 def _phrases(lexicon: Lexicon, with_carriers: bool) -> list[tuple[str, Sense]]:
     found = [*_things(lexicon), *_looks(lexicon), *_places(lexicon), *_manner(lexicon)]
     if with_carriers:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from promptforge.lexicon.memory import Phrase, Thing
-from promptforge.lexicon.phrases import ENDING, PARTS, PLACING, QUOTE, ROLES, Match, Matcher, Sense, transitive
+from promptforge.lexicon.phrases import ENDING, PARTS, PLACING, QUOTE, ROLES, Match, Matcher, Sense, can_do, transitive
 from promptforge.lexicon.tables import load
 from promptforge.records import Relation, Scene, SceneObject
 
@@ -215,7 +215,8 @@ class SceneReader:
         elif self.prev != "join" or not self.actor:
             self.actor = [] if self.stranger else self.named[-1:]
         for index in self.actor:
-            self.things[index].looks.setdefault("action", sense.value)
+            if can_do(self.things[index].noun, sense.value):  # "a man at a table eating": not the table
+                self.things[index].looks.setdefault("action", sense.value)
 
     def _on_manner(self, sense: Sense, _at: int) -> None:
         self.fields.setdefault(sense.kind, sense.value)
