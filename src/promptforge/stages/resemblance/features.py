@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from promptforge.stages.resemblance.compiled import loops
 from promptforge.stages.resemblance.settings import DedupSettings
 from promptforge.stages.resemblance.spelling import corrected
 from promptforge.stages.resemblance.vocabulary import (
@@ -51,12 +52,13 @@ class Features:
 
 def features(texts: pa.Array, settings: DedupSettings, facts: U64 | None = None) -> Features:
     """Features of some texts; `facts` are the caller's own, equal where two prompts may be near duplicates."""
-    words = read_words(texts)
+    fast = loops(settings.compiled)
+    words = read_words(texts, fast)
     own = np.zeros(len(words), np.uint64) if facts is None else facts
     if settings.view == "text":
         shingles, offsets = _ngrams(words.hashes, words.offsets, settings.ngram)
         return Features(shingles, offsets, own, np.zeros(len(words), np.uint64))
-    content, offsets, telling, media = _content(words, quotes_tell=facts is None, spelling=settings.spelling)
+    content, offsets, telling, media = _content(words, settings, quotes_tell=facts is None)
     head = _in_order(content, offsets, None, settings.head_words)
     told = _in_order(content, offsets, telling, None)
     shingles, places = _ngrams(*_ended(content, offsets), settings.ngram)
@@ -151,7 +153,7 @@ def _ended(hashes: U64, offsets: I64) -> tuple[U64, I64]:
     return marked, places
 
 
-def _content(words: Words, *, quotes_tell: bool, spelling: bool) -> tuple[U64, I64, Mask, U64]:
+def _content(words: Words, settings: DedupSettings, *, quotes_tell: bool) -> tuple[U64, I64, Mask, U64]:
     """Content words, their offsets, which of them are telling, and each row's media.
 
     Where the caller's facts hold the text to be drawn, quotation marks decide nothing: it may be asked for without.
@@ -159,8 +161,8 @@ def _content(words: Words, *, quotes_tell: bool, spelling: bool) -> tuple[U64, I
     n_rows, n_words = len(words), len(words.hashes)
     if not n_words:
         return words.hashes, words.offsets, words.quoted, np.zeros(n_rows, np.uint64)
-    kinds, hashes, medium = vocabulary().look_up(words.hashes)
-    if spelling:
+    kinds, hashes, medium = vocabulary().look_up(words.hashes, loops(settings.compiled))
+    if settings.spelling:
         at, meant = _misspelt(words, kinds)
         kinds[at], hashes[at], medium[at] = vocabulary().look_up(meant)
     kinds[words.quoted] = TELLING if quotes_tell else 0

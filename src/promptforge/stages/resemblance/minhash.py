@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from promptforge.stages.resemblance.compiled import loops
 from promptforge.stages.resemblance.features import U32, Features
 from promptforge.stages.resemblance.settings import DedupSettings
 from promptforge.stages.resemblance.words import I64, U64, mix
@@ -46,10 +47,16 @@ def meeting(found: Features) -> I64:
 
 def band_keys(found: Features, rows: I64, settings: DedupSettings) -> U32:
     """Key of each band and row, shape (bands, len(rows))."""
+    odd, mask = multipliers(settings.bands * settings.rows)
+    fast = loops(settings.compiled)
+    if fast:
+        begin, end = found.offsets[rows], found.offsets[rows + 1]
+        shape = (settings.bands, settings.rows)
+        made: U32 = fast.band_keys(found.shingles, (begin, end), mix(found.facts[rows]), (odd, mask), shape)
+        return made
     keys = np.empty((settings.bands, len(rows)), np.uint32)
     size = np.diff(found.offsets)[rows]
     order = np.argsort(size, kind="stable")
-    odd, mask = multipliers(settings.bands * settings.rows)
     start = 0
     while start < len(order):
         # Rows of about equal length: a shorter one repeats its last n-gram, which changes no minimum.

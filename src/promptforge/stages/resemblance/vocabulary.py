@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from promptforge import lexicon
+from promptforge.stages.resemblance.compiled import Loops
 from promptforge.stages.resemblance.words import U64, read_words
 
 IGNORED, POLISH, MANNER, MEDIUM, OPENER, TELLING, OF = 1, 2, 4, 8, 16, 32, 64
@@ -28,19 +29,23 @@ class Vocabulary:
     same: U64
     media: U64
 
-    def look_up(self, hashes: U64) -> tuple[npt.NDArray[np.uint8], U64, U64]:
+    def look_up(self, hashes: U64, loops: Loops | None = None) -> tuple[npt.NDArray[np.uint8], U64, U64]:
         """Kind (bits), canonical hash, and medium (one bit of 64) of each word; an unknown word is itself."""
+        if loops:
+            found: tuple[npt.NDArray[np.uint8], U64, U64]
+            found = loops.look_up((self.keys, self.kinds, self.same, self.media), hashes)
+            return found
         slot = (hashes & np.uint64((1 << _BITS) - 1)).astype(np.int64)
         at = self.keys[slot]
-        found = at == hashes
-        left = np.flatnonzero(~found & (at != 0))
+        hit = at == hashes
+        left = np.flatnonzero(~hit & (at != 0))
         while len(left):  # the few whose slot holds another word: look into the next
             slot[left] = (slot[left] + 1) & ((1 << _BITS) - 1)
             at = self.keys[slot[left]]
-            found[left] = at == hashes[left]
+            hit[left] = at == hashes[left]
             left = left[(at != hashes[left]) & (at != 0)]
-        kinds = np.where(found, self.kinds[slot], np.uint8(0))
-        return kinds, np.where(found, self.same[slot], hashes), np.where(found, self.media[slot], np.uint64(0))
+        kinds = np.where(hit, self.kinds[slot], np.uint8(0))
+        return kinds, np.where(hit, self.same[slot], hashes), np.where(hit, self.media[slot], np.uint64(0))
 
 
 def _style() -> dict[str, object]:

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from promptforge.stages.resemblance.compiled import Loops
+
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -94,8 +96,8 @@ def plain(texts: pa.Array) -> pa.Array:
     return pc.replace_with_mask(texts, strange, some)
 
 
-def read_words(texts: pa.Array) -> Words:
-    """The words of each text, in order."""
+def read_words(texts: pa.Array, loops: Loops | None = None) -> Words:
+    """The words of each text, in order; `loops` are compiled ones."""
     texts = plain(texts).cast(pa.large_string())
     _, place, data = texts.buffers()
     offsets = np.frombuffer(place, np.int64)[texts.offset : texts.offset + len(texts) + 1]
@@ -105,12 +107,12 @@ def read_words(texts: pa.Array) -> Words:
     while start < len(texts):
         stop = int(np.searchsorted(offsets, offsets[start] + SLAB_BYTES, side="right")) - 1
         stop = min(max(stop, start + 1), len(texts))
-        parts.append(_slab(body[offsets[start] : offsets[stop]], offsets[start : stop + 1] - offsets[start]))
+        parts.append(_slab(body[offsets[start] : offsets[stop]], offsets[start : stop + 1] - offsets[start], loops))
         start = stop
     return _joined(parts)
 
 
-def _slab(body: Bytes, offsets: I64) -> Words:
+def _slab(body: Bytes, offsets: I64, loops: Loops | None) -> Words:
     lower, kinds = _tables()
     raw = body.tobytes()
     low = raw.translate(lower)
@@ -126,12 +128,13 @@ def _slab(body: Bytes, offsets: I64) -> Words:
     starts = np.flatnonzero(begins)
     lengths = np.flatnonzero(ends) + 1 - starts
     first = np.searchsorted(starts, offsets).astype(np.int64)
+    data = np.frombuffer(low, np.uint8)
     return Words(
-        _hashes(low, starts, lengths),
+        loops.hashes(data, starts, lengths) if loops else _hashes(low, starts, lengths),
         first,
         _phrases(kind, starts, first),
         _quoted(kind, starts, first, offsets),
-        (np.frombuffer(low, np.uint8)[starts] - np.uint8(48)) < 10,
+        (data[starts] - np.uint8(48)) < 10,
         np.stack([starts, starts + lengths], axis=1),
         low,
     )
