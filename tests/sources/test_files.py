@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from promptforge.errors import SourceFault
 from promptforge.sources import files
-from promptforge.sources.readers import lines, rows
+from promptforge.sources.readers import columns, lines, rows
 
 DATA = Path(os.environ.get("PROMPTFORGE_EVAL_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
@@ -242,7 +242,7 @@ def test_mapped_columns_reach_the_candidate(tmp_path):
         "score": 6.5,
     }
     names = dict(
-        zip(files.MappedField.__args__, ["p", "ax", "cat", "want", "pair", "by", "look", "score"], strict=True)
+        zip(columns.MappedField.__args__, ["p", "ax", "cat", "want", "pair", "by", "look", "score"], strict=True)
     )
     write(tmp_path / "a.jsonl", json.dumps(row) + "\n" + json.dumps({"p": "a cat"}) + "\n")
     full, bare = read(tmp_path / "a.jsonl", columns=names, axis="image_quality")
