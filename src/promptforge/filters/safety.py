@@ -1,0 +1,109 @@
+"""Prompts of profanity, sexual content, violence and slurs, by lists of whole words and phrases.
+
+Sexual content beside words for persons under age is dropped whatever the settings say, with neither words nor figures
+in the finding. It stands first in a recipe, so that no other check drops such a row under a reason whose examples are
+shown. `promptforge purge` removes the text itself.
+Not covered: what is meant without being said, other languages than English, pictures; the filter `judge` asks a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Literal, get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field
+
+from promptforge.filters.words.lists import load, plain, plain_text, screen, whole_words
+from promptforge.protocols import Filter, Finding
+
+VERSION = 1
+
+Kind = Literal["sexual", "violent", "hateful", "profanity"]
+
+_AGE = r"(?:(?:aged?|age of)[ :]*(?:[1-9]|1[0-7])|(?:[1-9]|1[0-7])[ -]*(?:years?[ -]*olds?|y\.?/?o|yr[ -]?olds?))"
+_AGE_WORDS = (
+    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen)"
+    r"[ -]years?[ -]olds?"
+)
+
+
+class Params(BaseModel):
+    """Which kinds are dropped."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kinds: tuple[Kind, ...] = Field(
+        get_args(Kind), description="kinds of words that drop a prompt; minors and sexual content always do"
+    )
+    max_words: int = Field(0, ge=0, le=100, description="listed words of one kind that a prompt may hold")
+
+
+def build(params: Params) -> Filter:
+    """The check."""
+    return _Safety(params)
+
+
+class _Safety:
+    columns: tuple[str, ...] = ("text_clean",)
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+
+    def __call__(self, rows: pa.Table) -> Sequence[Finding]:
+        """`value` is the number of listed words, `detail` the first of them."""
+        texts = plain(rows["text_clean"])
+        suspects = pc.indices_nonzero(pc.match_substring_regex(texts, _screen()))
+        found = []
+        for row, text in zip(suspects.to_pylist(), texts.take(suspects).to_pylist(), strict=True):
+            finding = look(row, text, self._params)
+            if finding is not None:
+                found.append(finding)
+        return found
+
+
+def look(row: int, text: str, params: Params) -> Finding | None:
+    """The word on one text."""
+    text = plain_text(text)
+    if _minors(text):
+        return Finding(row, "drop", "unsafe_sexual_minors")
+    text = _harmless().sub(" \u00b7 ", text)
+    for kind in params.kinds:
+        words = _words(kind).findall(text)
+        if len(words) > params.max_words:
+            return Finding(row, "drop", f"unsafe_{kind}", float(len(words)), float(params.max_words), words[0])
+    return None
+
+
+def _minors(text: str) -> bool:
+    """Sexual content and persons under age in one text; no phrase excuses a word here."""
+    if _words("minors_always").search(text):
+        return True
+    if not (_words("sexual").search(text) or _words("suggestive").search(text)):
+        return False
+    return bool(_words("minors").search(text) or _ages().search(text))
+
+
+@cache
+def _words(name: str) -> re.Pattern[str]:
+    return whole_words(load(name))
+
+
+@cache
+def _harmless() -> re.Pattern[str]:
+    return whole_words(load("harmless"), plural=False)
+
+
+@cache
+def _ages() -> re.Pattern[str]:
+    return re.compile(rf"(?<![a-z0-9])(?:{_AGE}|{_AGE_WORDS})(?![a-z0-9])")
+
+
+@cache
+def _screen() -> str:
+    """Whatever the look can drop has one of these; words for minors drop nothing by themselves."""
+    names = (*get_args(Kind), "suggestive", "minors_always")
+    return screen(sorted({word for name in names for word in load(name)}))
