@@ -1,11 +1,12 @@
 """One set of tiny models for all tests of the folder, and a language model's server for each module."""
 
 import os
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from .runs import Models, Writer
+from .runs import Models, Reference, Writer
 
 
 @pytest.fixture(scope="session")
@@ -21,15 +22,31 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory, one_thread) -> Models:
+def shared(tmp_path_factory) -> Path:
+    """A folder that the workers of the suite share: the first makes what lies in it, the others wait."""
     base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # the first worker makes them, the others wait
-    found = Models(base / "real-models")
-    with FileLock(f"{found.base}.lock"):
+    found = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "real-models"
+    found.mkdir(exist_ok=True)
+    return found
+
+
+@pytest.fixture(scope="session")
+def models(shared, one_thread) -> Models:
+    found = Models(shared / "models")
+    with FileLock(shared / "models.lock"):
         if not found.base.exists():
             found.base.mkdir()
             found.make()
+    return found
+
+
+@pytest.fixture(scope="session")
+def reference(shared, models) -> Reference:
+    """A run of `small` that nothing disturbed; not to be changed."""
+    found = Reference(shared / "reference")
+    with FileLock(shared / "reference.lock"):
+        if not found.root.exists():
+            found.make(models)
     return found
 
 

@@ -219,6 +219,33 @@ def drive(root: Path, raw: dict, world: int = 1) -> dict[str, Tally]:
     return total
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A finished run that every worker may look at, and how often each task was asked for it."""
+
+    base: Path
+
+    @property
+    def root(self) -> Path:
+        return self.base / "run"
+
+    @property
+    def asked(self) -> dict[str, int]:
+        return json.loads((self.base / "asked.json").read_text())
+
+    def make(self, models: Models) -> None:
+        writer = Writer()
+        try:
+            drive(self.root, small(models, writer))
+            (self.base / "asked.json").write_text(json.dumps(writer.asked()))
+        finally:
+            writer.close()
+
+    def n_calls(self, stage: str) -> int:
+        """Durable calls of a stage: four for each file and each record."""
+        return 4 * sum(len(commit.files) + 1 for commit in Store(self.root).commits(stage))
+
+
 def command(root: Path, raw: dict, *, timeout: float = 240) -> "subprocess.CompletedProcess[str]":
     """promptforge run, through Prefect, in a process of its own."""
     root.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,11 @@ from .runs import IN_FLIGHT, INCREMENT, dataset, drive, facts, small
 pytestmark = pytest.mark.models
 
 KILLS = int(os.environ.get("PROMPTFORGE_MODEL_KILLS", "3"))
+LASTS_S = 8  # a whole run on an idle machine
 STAGES = ("ask", "render", "score", "respond")
 
 DRIVER = """
-import json, os, signal, sys, threading, traceback
+import importlib, json, os, signal, sys, threading, traceback
 from pathlib import Path
 from promptforge.models.torch_setup import load_torch
 load_torch().set_num_threads(1)
@@ -41,6 +41,9 @@ from promptforge.stages import parts, pipeline, publish
 from promptforge.stages.run import prepare
 from promptforge.store import Store
 
+for package in ("sources", "filters", "teachers", "scorers", "models", "models.language"):
+    for name in parts.known(package):
+        importlib.import_module(f"promptforge.{package}.{name}")
 scenes.parse("a red cup")
 found, stage = [], ["other"]
 
@@ -68,7 +71,6 @@ def work(root, raw, deadly):
     with Lock(root) as lock:
         Store(root).sweep()
         pipeline.make_all(root, lock.epoch)
-    (root.parent / "calls.json").write_text(json.dumps(found))
 
 print(threading.active_count(), flush=True)
 for line in sys.stdin:
@@ -119,21 +121,8 @@ def driver(models):
     found.close()
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, models, writer, driver):
-    """An uninterrupted run: root, recipe, seconds, durable calls by stage, requests."""
-    root = tmp_path_factory.mktemp("whole") / "run"
-    raw, begun = small(models, writer), time.monotonic()
-    assert driver.run(root, raw) == 0
-    lasted = time.monotonic() - begun
-    assert verify(root) == []
-    calls = json.loads((root.parent / "calls.json").read_text())
-    return root, raw, lasted, calls, sum(writer.asked().values())
-
-
-def test_ranks_increments_and_scoring_in_the_process_that_draws_change_no_byte(tmp_path, whole, writer):
-    root, raw, *_ = whole
-    wanted, rows = dataset(root), facts(root)
+def test_ranks_increments_and_scoring_in_the_process_that_draws_change_no_byte(tmp_path, models, writer, reference):
+    raw, wanted, rows = small(models, writer), dataset(reference.root), facts(reference.root)
     assert "manifest.json" in wanted
     assert len(rows["images"]) == 19
     every = f"run.score_in_render={json.dumps(sorted(raw['scorers']))}"
@@ -150,10 +139,10 @@ def test_ranks_increments_and_scoring_in_the_process_that_draws_change_no_byte(t
 
 
 def test_a_run_killed_at_random_moments_gives_the_same_bytes_makes_nothing_twice_and_asks_little_again(
-    tmp_path, whole, writer, driver
+    tmp_path, models, writer, reference, driver
 ):
-    root, raw, lasted, calls, n_requests = whole
-    wanted, rows = dataset(root), facts(root)
+    raw, wanted, rows = small(models, writer), dataset(reference.root), facts(reference.root)
+    n_requests = sum(reference.asked.values())
     rng = random.Random(int(os.environ.get("PROMPTFORGE_MODEL_SEED", "20261121")))
     log: list[tuple] = []
     kills = rounds = n_moments = 0
@@ -162,9 +151,9 @@ def test_a_run_killed_at_random_moments_gives_the_same_bytes_makes_nothing_twice
         rounds += 1
         before, killed = sum(writer.asked().values()), 0
         for _ in range(3):  # a folder that was killed more often has little left to do
-            stage, n_moments = STAGES[n_moments % 4], n_moments + 1
-            by_call = {"deadly": (stage, rng.randint(1, calls.count(stage)))}
-            moment = by_call if rng.random() < 0.75 else {"after_s": rng.uniform(0.2, 1) * lasted}
+            stage, n_moments = STAGES[n_moments % len(STAGES)], n_moments + 1
+            by_call = {"deadly": (stage, rng.randint(1, reference.n_calls(stage)))}
+            moment = by_call if rng.random() < 0.75 else {"after_s": rng.uniform(1, LASTS_S)}
             code = driver.run(made, raw, **moment)
             assert code in (0, -signal.SIGKILL), moment
             log.append((rounds, moment, "killed" if code else "through"))
@@ -172,7 +161,7 @@ def test_a_run_killed_at_random_moments_gives_the_same_bytes_makes_nothing_twice
             kills += code != 0
             if code == 0 or kills >= KILLS:
                 break
-        assert driver.run(made, raw) == 0
+        assert driver.run(made, raw) == 0, log
         assert dataset(made) == wanted, log
         assert facts(made) == rows, log
         assert verify(made) == [], log

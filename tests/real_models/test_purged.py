@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 
 import duckdb
 import pyarrow.parquet as pq
@@ -66,29 +65,33 @@ def naming(root, prompt, images):
     return found
 
 
-@pytest.mark.parametrize("text", [OWN, UNKNOWN, PAIRED, REWRITTEN])
-def test_a_purged_text_is_nowhere_and_stays_away(tmp_path, made, writer, text):
-    root = shutil.copytree(made[0], tmp_path / "run")
-    prompt = records.prompt_id(text)
+def test_purged_texts_are_nowhere_and_stay_away(made, writer):
+    root, raw = made
+    texts = (OWN, UNKNOWN, PAIRED, REWRITTEN)
+    prompts = [records.prompt_id(text) for text in texts]
     with duckdb.connect() as con:
         con.execute((root / "tables.sql").read_text("utf-8"))
-        drawn = con.execute("SELECT image_id, prompt_id = ? FROM images ORDER BY 1", [prompt]).fetchall()
-    images, others = ([name for name, is_of_it in drawn if is_of_it is wanted] for wanted in (True, False))
-    assert len(images) == 2
-    said = [{"image_id": name, "question": "quality", "label": "yes"} for name in (images[0], others[0])]
-    labels.save(Store(root), said, "page")
-    before = naming(root, prompt, images)
-    wanted = {"prompts", "questions", "images", "pixels", "latents", "embeddings", "scores", "prompt_scores", "labels"}
-    assert wanted | {"responses", "render_plan", "selection", "published"} <= before.keys()
-    assert ("lookalikes" in before) is (text == PAIRED)
-    assert {"prompts", "dataset"} <= holding(root, text)
+        drawn = con.execute("SELECT image_id, prompt_id FROM images ORDER BY 1").fetchall()
+    images = {prompt: [name for name, of in drawn if of == prompt] for prompt in prompts}
+    other = next(name for name, of in drawn if of not in prompts)
+    said = [{"image_id": name, "question": "quality", "label": "yes"} for some in images.values() for name in some]
+    labels.save(Store(root), [*said, {"image_id": other, "question": "quality", "label": "no"}], "page")
+    facts = {"prompts", "questions", "images", "pixels", "latents", "embeddings", "scores", "prompt_scores", "labels"}
+    for text, prompt in zip(texts, prompts, strict=True):
+        assert len(images[prompt]) == 2
+        before = naming(root, prompt, images[prompt])
+        assert facts | {"responses", "render_plan", "selection", "published"} <= before.keys()
+        assert ("lookalikes" in before) is (text == PAIRED)
+        assert {"prompts", "dataset"} <= holding(root, text)
+    assert {"responses", "prompts"} <= holding(root, REWRITTEN)
     n_asked = sum(writer.asked().values())
-    assert answer(["purge", prompt, "--reason", "on_request", "--run", str(root)]) == 0
-    assert holding(root, text) == set()
-    assert naming(root, prompt, images) == {"tombstones": 1}
-    assert verify(root) == []
+    assert answer(["purge", *prompts, "--reason", "on_request", "--run", str(root)]) == 0
     after = dataset(root)
-    drive(root, made[1])
+    drive(root, raw)
     assert sum(writer.asked().values()) == n_asked
     assert dataset(root) == after
-    assert holding(root, text) == set()
+    for text, prompt in zip(texts, prompts, strict=True):
+        assert holding(root, text) == set()
+        assert naming(root, prompt, images[prompt]) == {"tombstones": 1}
+    assert naming(root, "", [other])["labels"] == 1
+    assert verify(root) == []
