@@ -177,8 +177,12 @@ def test_a_missing_file_is_named_with_its_size_and_where_to_get_it(folder: Path,
 
     with pytest.raises(EnvironmentFault) as none:
         EasyOcrReader(Settings(folder=str(tmp_path)))
-    for part in (str(tmp_path / "craft_mlt_25k.pth"), "83 MB", detection_models["craft"]["url"]):
-        assert part in str(none.value)
+    for file, mb, model in (
+        ("craft_mlt_25k.pth", "83 MB", detection_models["craft"]),
+        ("english_g2.pth", "15 MB", recognition_models["gen2"]["english_g2"]),
+    ):
+        for part in (str(tmp_path / file), mb, model["url"]):
+            assert part in str(none.value)
     with pytest.raises(EnvironmentFault) as thai:
         EasyOcrReader(Settings(folder=str(folder)), ("th", "en"))
     for part in ("thai.pth", "215 MB", recognition_models["gen1"]["thai_g1"]["url"]):

@@ -168,17 +168,16 @@ def wanted_models(languages: Sequence[str]) -> Iterator[tuple[dict[str, Any], in
 def verified(folder: str | None, languages: Sequence[str]) -> dict[str, str]:
     """MD5 by file name of the models for these languages, all there and unchanged.
 
-    Raises EnvironmentFault naming a file that is missing (its size, and where it is to be had) or differs.
+    Raises EnvironmentFault naming every file that is missing (size, and where it is to be had), or one that differs.
     """
     where = folder_of(folder)
     hashes = {}
+    absent = []
     for model, mb in wanted_models(languages):
         path = where / model["filename"]
         if not path.is_file():
-            raise EnvironmentFault(
-                f"{path}: no such file; EasyOCR {version('easyocr')} needs it for {' '.join(languages)} ({mb} MB):"
-                f" fetch {model['url']} and unpack it into {where}"
-            )
+            absent.append((f"{path} ({mb} MB)", str(model["url"])))
+            continue
         stat = path.stat()
         seen = _md5(path, stat.st_size, stat.st_mtime_ns)
         if seen != model["md5sum"]:
@@ -187,6 +186,12 @@ def verified(folder: str | None, languages: Sequence[str]) -> dict[str, str]:
                 f" code, so only the released file is taken: fetch {model['url']} anew"
             )
         hashes[model["filename"]] = seen
+    if absent:
+        files, addresses = (" and ".join(each) for each in zip(*absent, strict=True))
+        raise EnvironmentFault(
+            f"{files}: no such file; EasyOCR {version('easyocr')} needs {'it' if len(absent) == 1 else 'them'} for"
+            f" {' '.join(languages)}: fetch {addresses} and unpack into {where}"
+        )
     return hashes
 
 
