@@ -32,8 +32,9 @@ def test_a_query_of_the_readme_runs(query: str, finished: Path) -> None:
 
 @pytest.mark.parametrize("fragment", re.findall(r"```toml\n(.*?)```", README, re.DOTALL))
 def test_a_fragment_of_a_recipe_in_the_readme_fits_into_one(fragment: str) -> None:
-    raw = recipe.read("flux-schnell")
-    for table, value in tomllib.loads(fragment).items():
-        raw[table] = value if isinstance(value, list) else {**raw.get(table, {}), **value}
+    tables = tomllib.loads(fragment)
+    raw = {} if "name" in tables else recipe.read("flux-schnell")  # with a name it is a whole recipe
+    for table, value in tables.items():
+        raw[table] = {**raw.get(table, {}), **value} if isinstance(value, dict) else value
     found = parts.resolve(recipe.validate(raw, "README"), "README")
     assert found.scorers
