@@ -67,3 +67,55 @@ def test_bounds_on_words_and_characters_hold_where_they_are_set():
     assert check(row, max_words=2) == [Finding(0, "drop", "too_many_words", 3.0, 2.0)]
     assert check(row, max_chars=6) == [Finding(0, "drop", "too_long_target", 7.0, 6.0)]
     assert check(row, max_words=3, max_chars=7) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [
+        ('a sign that says "Open', 1),
+        ("a sign that says “Open and “Closed", 2),
+        ("a sign that says 「開く", 1),
+        ('a sign that says "Open"', 0),
+        ("a sign that says „Offen“ and «Ouvert»", 0),
+        ("grandma's sign that says 'Open'", 0),
+        ('a 5" x 7" board that says "Open"', 0),
+    ],
+)
+def test_a_quote_that_never_closes_is_counted_where_asked(text, n):
+    assert check((text, "text_rendering", ["Open"], "quoted")) == []
+    expected = [Finding(0, "drop", "unbalanced_quotes", float(n), 0.0)] if n else []
+    assert check((text, "text_rendering", ["Open"], "quoted"), balanced_quotes=True) == expected
+
+
+def test_scripts_outside_the_named_ones_drop_a_row():
+    rows = [
+        ("a sign: 'Café 24'", "text_rendering", ["Café 24"], "quoted"),
+        ("a sign: 'Кафе'", "text_rendering", ["Кафе"], "quoted"),
+        ("a sign: 'ラーメン屋'", "text_rendering", ["ラーメン屋"], "quoted"),
+        ("a sign: '★ 100'", "text_rendering", ["★ 100"], "quoted"),
+    ]
+    assert check(*rows) == []
+    assert check(*rows, scripts=("latin",)) == [
+        Finding(1, "drop", "other_script", 1.0, 0.0, "cyrillic"),
+        Finding(2, "drop", "other_script", 2.0, 0.0, "han, kana"),
+    ]
+    assert check(*rows, scripts=("latin", "cyrillic", "han", "kana")) == []
+
+
+@pytest.mark.parametrize("string", ["★★★", "xqzwvk", "a8f3Kd92b1", "x" * 26])
+def test_strings_that_nobody_could_read_drop_a_row_where_asked(string):
+    row = (f"a sign: '{string}'", "text_rendering", [string], "quoted")
+    assert check(row) == []
+    assert check(row, readable=True) == [Finding(0, "drop", "unreadable_text", 1.0, 0.0, string)]
+
+
+@pytest.mark.parametrize(
+    "string", ["OPEN", "BBC NWS", "rhythm", "B2B 24/7", "café", "50% off!", "猫", "Route66", "shh"]
+)
+def test_what_people_write_on_signs_can_be_read(string):
+    assert check((f"a sign: '{string}'", "text_rendering", [string], "quoted"), readable=True) == []
+
+
+def test_a_row_has_one_finding():
+    row = ('a sign that says "xqzwvk', "text_rendering", ["xqzwvk"], "quoted")
+    assert [item.reason for item in check(row, readable=True, balanced_quotes=True)] == ["unbalanced_quotes"]

@@ -1,21 +1,37 @@
 """The expected-text contract: a text_rendering prompt names the strings to be drawn, and they stand in it.
 
-A student that is to learn writing needs a prompt that says what to write; the scorers need the same strings.
+A student that is to learn writing needs a prompt that says what to write; the scorers need the same strings. Further
+bounds are off unless set: quotes that close, scripts that the teacher's alphabet has, strings that a person can read.
+Not covered: the language of a string, which a few words do not tell; its spelling.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
+from promptforge import quotes
 from promptforge.protocols import Filter, Finding
 from promptforge.records import Axis
 from promptforge.texts import fold, n_words
 
 VERSION = 1
+
+Script = Literal["latin", "greek", "cyrillic", "han", "kana", "hangul", "arabic", "hebrew", "devanagari", "thai"]
+
+_OTHER_QUOTES = "“”„‟＂〝〞«»‹›「」『』"
+_ENDLESS = 25  # letters of one word: longer ones are no words
+_RANDOM = 8  # characters of a word that mixes letters and digits again and again
+_SWITCHES = 3
+_VOWELS = re.compile(r"[aeiouyàâäãåáæèéêëìíîïòóôöõøœùúûüýÿ]", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z]{5,}")
 
 
 class Params(BaseModel):
@@ -28,6 +44,15 @@ class Params(BaseModel):
     )
     max_chars: int | None = Field(
         None, ge=1, le=8000, description="characters of the longest string; more does not fit a line of a sign"
+    )
+    balanced_quotes: bool = Field(False, description="whether a quotation mark that is never closed drops a row")
+    scripts: tuple[Script, ...] = Field(
+        (), description="scripts in which the strings may be written; none named: every one"
+    )
+    readable: bool = Field(
+        False,
+        description="whether a string that nobody could read drops a row: no letter or digit, letters without a vowel,"
+        " endless or random words",
     )
 
 
@@ -48,8 +73,10 @@ class _ExpectedText:
         wanted = pc.equal(rows["axis"], str(Axis.TEXT_RENDERING))
         missing = pc.and_(wanted, pc.equal(lengths, 0))
         found = [Finding(row, "drop", "no_expected_text", 0.0, 1.0) for row in pc.indices_nonzero(missing).to_pylist()]
+        if self._params.balanced_quotes:
+            found += self._unbalanced(rows, pc.and_(wanted, pc.greater(lengths, 0)))
         given = pc.equal(rows["expected_origin"], "source")
-        if self._params.max_words is not None or self._params.max_chars is not None:
+        if self._params.max_words or self._params.max_chars or self._params.scripts or self._params.readable:
             given = pc.fill_null(pc.or_kleene(given, wanted), False)
         # Strings that were parsed from the text stand in it: only given ones need a look.
         look = pc.indices_nonzero(pc.and_(pc.fill_null(given, False), pc.greater(lengths, 0)))
@@ -58,7 +85,19 @@ class _ExpectedText:
             finding = self._look(row, values["text_clean"], values["expected_text"], values["expected_origin"])
             if finding is not None:
                 found.append(finding)
-        return sorted(found, key=lambda finding: finding.row)
+        first = {finding.row: finding for finding in reversed(found)}
+        return [first[row] for row in sorted(first)]
+
+    def _unbalanced(self, rows: pa.Table, wanted: pa.ChunkedArray) -> list[Finding]:
+        text = rows["text_clean"]
+        odd = pc.equal(pc.bit_wise_and(pc.count_substring(text, '"'), 1), 1)
+        marked = pc.or_(odd, pc.match_substring_regex(text, f"[{_OTHER_QUOTES}]"))
+        suspects = pc.indices_nonzero(pc.and_(marked, pc.fill_null(wanted, False)))
+        return [
+            Finding(row, "drop", "unbalanced_quotes", float(n), 0.0)
+            for row, value in zip(suspects.to_pylist(), text.take(suspects).to_pylist(), strict=True)
+            if (n := n_unclosed(value))
+        ]
 
     def _look(self, row: int, text: str, strings: list[str], origin: str) -> Finding | None:
         if origin == "source":
@@ -70,7 +109,52 @@ class _ExpectedText:
             return Finding(row, "drop", "too_many_words", float(words), float(self._params.max_words))
         if self._params.max_chars is not None and chars > self._params.max_chars:
             return Finding(row, "drop", "too_long_target", float(chars), float(self._params.max_chars))
+        if self._params.scripts:
+            others = sorted({script for string in strings for script in scripts_of(string)} - {*self._params.scripts})
+            if others:
+                return Finding(row, "drop", "other_script", float(len(others)), 0.0, ", ".join(others))
+        if self._params.readable:
+            unreadable = [string for string in strings if not _is_readable(string)]
+            if unreadable:
+                return Finding(row, "drop", "unreadable_text", float(len(unreadable)), 0.0, unreadable[0][:80])
         return None
+
+
+def n_unclosed(text: str) -> int:
+    """Quotation marks that open and never close; an even number of straight marks alone is taken for closed."""
+    if text.count('"') % 2 == 0 and not any(mark in text for mark in _OTHER_QUOTES):
+        return 0
+    return sum(span.inner == span.end for span in quotes.spans(text))
+
+
+def scripts_of(string: str) -> frozenset[str]:
+    """Scripts of its letters, by the names of the characters; one that has no name here is "other"."""
+    return frozenset(_script(character) for character in string if character.isalpha())
+
+
+def _script(character: str) -> str:
+    if character.isascii():
+        return "latin"
+    word = unicodedata.name(character, "").split(" ")[0].split("-")[0].lower()
+    word = {"cjk": "han", "hiragana": "kana", "katakana": "kana", "fullwidth": "latin"}.get(word, word)
+    return word if word in get_args(Script) else "other"
+
+
+def _is_readable(string: str) -> bool:
+    words = re.findall(r"\w+", string)
+    if not any(character.isalnum() for character in string):
+        return False
+    return not any(_is_noise(word) for word in words)
+
+
+def _is_noise(word: str) -> bool:
+    if len(word) > _ENDLESS and scripts_of(word) <= {"latin"}:
+        return True
+    if _PLAIN.fullmatch(word) and not word.isupper() and not _VOWELS.search(word):
+        return True
+    kinds = [character.isdigit() for character in word]
+    switches = sum(one != other for one, other in pairwise(kinds))
+    return len(word) >= _RANDOM and switches >= _SWITCHES
 
 
 def _occurs(string: str, text: str) -> bool:
