@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from promptforge.stages.resemblance import jaccard, minhash
+from promptforge.stages.resemblance.compiled import loops
 from promptforge.stages.resemblance.features import Features
 from promptforge.stages.resemblance.jaccard import Floats
 from promptforge.stages.resemblance.settings import DedupSettings
@@ -49,7 +50,7 @@ def near_pairs(found: Features, settings: DedupSettings, agree: Agree | None = N
     size = np.diff(found.offsets)
     fits &= np.minimum(size[a], size[b]) >= 0.5 * settings.threshold * np.maximum(size[a], size[b])
     a, b = a[fits], b[fits]
-    value = jaccard.similarities(found, a, b)
+    value = jaccard.similarities(found, a, b, loops(settings.compiled))
     near = value >= settings.threshold - _EPSILON
     if agree is not None:
         near[near] = agree(a[near], b[near])

@@ -22,9 +22,10 @@ Loop = Callable[..., Any]
 class Loops:
     """The compiled loops; their signatures are those of the calls in words.py, vocabulary.py and minhash.py."""
 
-    hashes: Loop
+    scan: Loop
     look_up: Loop
     band_keys: Loop
+    similarities: Loop
 
 
 def loops(compiled: bool | None) -> Loops | None:
@@ -44,7 +45,7 @@ def loops(compiled: bool | None) -> Loops | None:
 
 
 @lru_cache(maxsize=1)
-def _compile() -> Loops:  # noqa: C901 - three loops that share their constants
+def _compile() -> Loops:  # noqa: C901, PLR0915 - the loops share their constants
     import numba  # type: ignore[import-not-found,unused-ignore]
 
     u64, u32 = np.uint64, np.uint32
@@ -58,20 +59,51 @@ def _compile() -> Loops:  # noqa: C901 - three loops that share their constants
         return value ^ (value >> u64(32))
 
     @jit
-    def hashes(low, starts, lengths):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        found = np.empty(len(starts), np.uint64)
-        for word in range(len(starts)):
-            value, at, left = seed, starts[word], lengths[word]
-            while left > 0:
-                block = u64(0)
-                for byte in range(min(left, 8)):
-                    block |= u64(low[at + byte]) << u64(8 * byte)
-                value = (value ^ block) * m1
-                value ^= value >> u64(29)
-                at += 8
-                left -= 8
-            found[word] = mix(value)
-        return found
+    def scan(low, kind, offsets):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901
+        most = len(low) // 2 + len(offsets) + 1
+        hashes, phrase = np.empty(most, np.uint64), np.empty(most, np.int32)
+        quoted, digit = np.zeros(most, np.bool_), np.empty(most, np.bool_)
+        spans, first = np.empty((most, 2), np.int64), np.empty(len(offsets), np.int64)
+        n, stretch = 0, -1
+        for row in range(len(offsets) - 1):
+            first[row] = n
+            begin, end = offsets[row], offsets[row + 1]
+            fresh, marks, at = True, 0, begin
+            while at < end:
+                what = kind[at]
+                if what != 1:
+                    if what == 2:
+                        fresh = True
+                    elif what == 3:
+                        marks += 1
+                    elif what == 4 and (at + 1 == len(kind) or kind[at + 1] != 1):
+                        fresh = True
+                    at += 1
+                    continue
+                start = at
+                value, block, shift = seed, u64(0), u64(0)
+                while at < end and kind[at] == 1:
+                    block |= u64(low[at]) << shift
+                    shift += u64(8)
+                    at += 1
+                    if shift == u64(64):
+                        value = (value ^ block) * m1
+                        value ^= value >> u64(29)
+                        block, shift = u64(0), u64(0)
+                if shift:
+                    value = (value ^ block) * m1
+                    value ^= value >> u64(29)
+                if fresh:
+                    stretch += 1
+                    fresh = False
+                hashes[n], phrase[n], quoted[n] = mix(value), stretch, marks % 2 == 1
+                digit[n] = u32(low[start]) - u32(48) < u32(10)
+                spans[n, 0], spans[n, 1] = start, at
+                n += 1
+            if marks % 2 == 1:
+                quoted[first[row] : n] = False
+        first[len(offsets) - 1] = n
+        return hashes[:n], first, phrase[:n], quoted[:n], digit[:n], spans[:n]
 
     @jit
     def look_up(tables, words):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -110,4 +142,45 @@ def _compile() -> Loops:  # noqa: C901 - three loops that share their constants
                 keys[band, row] = u32(key >> u64(32))
         return keys
 
-    return Loops(hashes, look_up, band_keys)
+    @jit
+    def sorted_set(values, into):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        n = 0
+        for value in values:  # insertion: some 25 values
+            at = n
+            while at > 0 and into[at - 1] > value:
+                at -= 1
+            if at > 0 and into[at - 1] == value:
+                continue
+            for place in range(n, at, -1):
+                into[place] = into[place - 1]
+            into[at] = value
+            n += 1
+        return n
+
+    @jit
+    def similarities(shingles, offsets, a, b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        found = np.zeros(len(a), np.float64)
+        longest = 0
+        for pair in range(len(a)):
+            longest = max(longest, offsets[a[pair] + 1] - offsets[a[pair]], offsets[b[pair] + 1] - offsets[b[pair]])
+        row, n_left = -1, 0
+        left, right = np.empty(longest, np.uint32), np.empty(longest, np.uint32)
+        for pair in range(len(a)):
+            if a[pair] != row:  # pairs come in the order of their first row
+                row = a[pair]
+                n_left = sorted_set(shingles[offsets[row] : offsets[row + 1]], left)
+            n_right = sorted_set(shingles[offsets[b[pair]] : offsets[b[pair] + 1]], right)
+            one, two, both = 0, 0, 0
+            while one < n_left and two < n_right:
+                if left[one] == right[two]:
+                    both += 1
+                    one += 1
+                    two += 1
+                elif left[one] < right[two]:
+                    one += 1
+                else:
+                    two += 1
+            found[pair] = both / max(n_left + n_right - both, 1)
+        return found
+
+    return Loops(scan, look_up, band_keys, similarities)

@@ -33,6 +33,8 @@ from promptforge.stages.resemblance.vocabulary import (
 from promptforge.stages.resemblance.words import I64, U64, Mask, Words, mix, read_words
 
 _SLOTS = 1 << 16
+_MOST_MEANT = 1 << 19
+_MEANT: dict[int, int | None] = {}  # cache: hash of an unknown word -> that of the word that was meant, if any
 U32 = npt.NDArray[np.uint32]
 _ORDER, _JOIN = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
@@ -187,16 +189,22 @@ def _misspelt(words: Words, kinds: npt.NDArray[np.uint8]) -> tuple[I64, U64]:
     hashes = words.hashes[unknown]
     places = unknown[_one_of_each(hashes)]
     wrong: list[int] = []
-    right: list[str] = []
-    for (begin, end), value in zip(words.spans[places].tolist(), words.hashes[places].tolist(), strict=True):
-        meant = corrected(words.body[begin:end].decode("utf-8", "replace"))
-        if meant is not None:
+    right: list[int] = []
+    for place, value in zip(places.tolist(), words.hashes[places].tolist(), strict=True):
+        if value not in _MEANT:
+            if len(_MEANT) >= _MOST_MEANT:
+                _MEANT.clear()
+            begin, end = words.spans[place].tolist()
+            meant = corrected(words.body[begin:end].decode("utf-8", "replace"))
+            _MEANT[value] = None if meant is None else int(hash_words([meant])[0])
+        target = _MEANT[value]
+        if target is not None:
             wrong.append(value)
-            right.append(meant)
+            right.append(target)
     if not wrong:
         return np.empty(0, np.int64), np.empty(0, np.uint64)
     order = np.argsort(np.array(wrong, np.uint64))
-    known, targets = np.array(wrong, np.uint64)[order], hash_words(right)[order]
+    known, targets = np.array(wrong, np.uint64)[order], np.array(right, np.uint64)[order]
     spot = np.zeros(_SLOTS, bool)
     spot[_slot(known)] = True
     maybe = unknown[spot[_slot(hashes)]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from promptforge.stages.resemblance.compiled import Loops
 from promptforge.stages.resemblance.features import Features
 from promptforge.stages.resemblance.words import I64, U64
 
@@ -12,8 +13,11 @@ Floats = npt.NDArray[np.float64]
 _SLAB = 1 << 20  # n-grams compared at a time: some 40 MB of temporaries
 
 
-def similarities(found: Features, a: I64, b: I64) -> Floats:
+def similarities(found: Features, a: I64, b: I64, loops: Loops | None = None) -> Floats:
     """Jaccard similarity of each pair of rows, in [0, 1]; two rows without n-grams have 0."""
+    if loops:
+        made: Floats = loops.similarities(found.shingles, found.offsets, a, b)
+        return made
     size = np.diff(found.offsets)
     cost = np.cumsum(size[a] + size[b])
     result = np.zeros(len(a), np.float64)

@@ -104,8 +104,9 @@ def read_words(texts: pa.Array, loops: Loops | None = None) -> Words:
     body = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
     parts: list[Words] = []
     start = 0
+    slab = max(len(body), 1) if loops else SLAB_BYTES
     while start < len(texts):
-        stop = int(np.searchsorted(offsets, offsets[start] + SLAB_BYTES, side="right")) - 1
+        stop = int(np.searchsorted(offsets, offsets[start] + slab, side="right")) - 1
         stop = min(max(stop, start + 1), len(texts))
         parts.append(_slab(body[offsets[start] : offsets[stop]], offsets[start : stop + 1] - offsets[start], loops))
         start = stop
@@ -117,6 +118,10 @@ def _slab(body: Bytes, offsets: I64, loops: Loops | None) -> Words:
     raw = body.tobytes()
     low = raw.translate(lower)
     kind = np.frombuffer(raw.translate(kinds), np.uint8)
+    data = np.frombuffer(low, np.uint8)
+    if loops:
+        hashes, first, phrase, quoted, digit, spans = loops.scan(data, kind, offsets)
+        return Words(hashes, first, phrase, quoted, digit, spans, low)
     inside = kind == WORD
     begins, ends = inside.copy(), inside.copy()
     edges = offsets[1:-1]
@@ -128,9 +133,8 @@ def _slab(body: Bytes, offsets: I64, loops: Loops | None) -> Words:
     starts = np.flatnonzero(begins)
     lengths = np.flatnonzero(ends) + 1 - starts
     first = np.searchsorted(starts, offsets).astype(np.int64)
-    data = np.frombuffer(low, np.uint8)
     return Words(
-        loops.hashes(data, starts, lengths) if loops else _hashes(low, starts, lengths),
+        _hashes(low, starts, lengths),
         first,
         _phrases(kind, starts, first),
         _quoted(kind, starts, first, offsets),
@@ -201,6 +205,8 @@ def _joined(parts: list[Words]) -> Words:
     if not parts:
         none, no = np.empty(0, np.uint64), np.empty(0, bool)
         return Words(none, np.zeros(1, np.int64), none.astype(np.int32), no, no, np.empty((0, 2), np.int64), b"")
+    if len(parts) == 1:
+        return parts[0]
     n_words, n_phrases, n_bytes = 0, 0, 0
     offsets = [np.zeros(1, np.int64)]
     phrases, spans = [], []
