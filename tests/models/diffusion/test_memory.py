@@ -2,8 +2,17 @@
 
 import pytest
 
-from promptforge.errors import EnvironmentFault
-from promptforge.models.diffusion.memory import Parked, Shapes, Sizes, activations_gib, choose, peak_gib
+from promptforge.errors import ConfigError, EnvironmentFault
+from promptforge.models.diffusion.memory import (
+    Parked,
+    Shapes,
+    Sizes,
+    activations_gib,
+    choose,
+    denoiser_of,
+    peak_gib,
+    pin_exactly,
+)
 from promptforge.models.diffusion.settings import Settings
 from promptforge.models.torch_setup import load_torch
 
@@ -78,3 +87,26 @@ def test_a_visit_copies_weights_in_and_leaving_gives_back_the_same_host_tensor()
     assert torch.equal(layer.weight, before)
     parked.leave()
     assert layer.weight.data_ptr() == host
+
+
+@pytest.mark.models
+def test_pinned_memory_is_taken_as_asked_for_and_other_settings_of_torch_stay():
+    switch = load_torch()._C
+    before = switch._accelerator_getAllocatorSettings()
+    try:
+        switch._accelerator_setAllocatorSettings("max_split_size_mb:200")
+        pin_exactly()
+        pin_exactly()
+        after = switch._accelerator_getAllocatorSettings()
+    finally:
+        switch._accelerator_setAllocatorSettings(before)
+    assert after == "max_split_size_mb:200,pinned_max_round_threshold_mb:16"
+
+
+@pytest.mark.models
+def test_a_pipeline_of_several_stages_is_refused_by_name():
+    load_torch()
+    from diffusers import KandinskyCombinedPipeline
+
+    with pytest.raises(ConfigError, match="KandinskyCombinedPipeline: has neither a transformer nor a UNet"):
+        denoiser_of(KandinskyCombinedPipeline.__new__(KandinskyCombinedPipeline))

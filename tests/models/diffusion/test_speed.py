@@ -1,12 +1,15 @@
 """Lossless speed keeps the arithmetic, lossy speed moves it and forgets each picture before the next."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from promptforge.errors import EnvironmentFault
 from promptforge.models.diffusion.drawing import Drawer
 from promptforge.models.diffusion.loading import load
 from promptforge.models.diffusion.settings import Settings
-from promptforge.models.diffusion.speed import fuse
+from promptforge.models.diffusion.speed import after_placing, compiling, fuse
 from promptforge.models.torch_setup import load_torch
 from promptforge.protocols import RenderJob
 
@@ -71,3 +74,65 @@ def test_eight_bit_weights_are_held_in_eight_bits_and_draw_another_picture(folde
     held = {each.dtype for each in eight.pipe.transformer.parameters()}
     assert torch.float8_e4m3fn in held
     assert difference(drawn(eight), drawn(loaded_with(folder, dtype="bf16"))) > 1
+
+
+@pytest.fixture
+def compiler():
+    """torch's tracer with nothing compiled before or after."""
+    load_torch()
+    from torch import _dynamo
+
+    _dynamo.reset()
+    _dynamo.utils.counters.clear()
+    yield _dynamo
+    _dynamo.reset()
+
+
+def traced(settings):
+    """The keywords of the real compilation, for a backend that runs the traced graph as it is."""
+    return {name: value for name, value in compiling(settings).items() if name != "options"} | {"backend": "eager"}
+
+
+def test_blocks_are_traced_whole_and_a_process_draws_any_number_of_sizes(folder, compiler):
+    """Two sizes of the single blocks are four graphs; torch by itself would stop at the limit of two that is set."""
+    with compiler.config.patch(recompile_limit=2):
+        for number, size in enumerate((64, 80), 1):
+            loaded = loaded_with(folder, size=size, steps=2)
+            before = drawn(loaded, JOBS[:1])
+            fuse(loaded.pipe.transformer)
+            loaded.pipe.transformer.compile_repeated_blocks(**traced(loaded.settings))
+            assert difference(drawn(loaded, JOBS[:1]), before) <= 1
+            # one for the double blocks; two for the single ones, of which the first is given other strides
+            assert compiler.utils.counters["stats"]["unique_graphs"] == 3 * number
+
+
+def test_a_denoiser_that_cannot_be_compiled_says_how_to_do_without(folder, compiler):
+    def fails(*_):
+        raise RuntimeError("no C compiler")
+
+    loaded = loaded_with(folder)
+    loaded.pipe.transformer.compile_repeated_blocks(fullgraph=True, backend=fails)
+    with pytest.raises(EnvironmentFault, match=r"no C compiler.*set regime.compile=false"):
+        drawn(loaded)
+
+
+def test_the_compiler_knows_every_option_that_it_is_given(folder):
+    import torch._inductor
+
+    known = torch._inductor.list_options()
+    options = compiling(loaded_with(folder).settings)["options"]
+    assert options
+    assert set(options) <= set(known)
+    assert "triton.cudagraphs" in known
+
+
+def test_the_decoder_of_a_video_model_keeps_its_layout(folder):
+    torch = load_torch()
+    flags = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    flat, deep = torch.nn.Conv2d(2, 2, 3), torch.nn.Conv3d(2, 2, 3)
+    settings = loaded_with(folder).settings.model_copy(update={"compile": False})
+    for vae in (flat, deep):
+        after_placing(SimpleNamespace(transformer=None, unet=flat, vae=vae), settings, "resident", "cuda:0")
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = flags
+    assert flat.weight.is_contiguous(memory_format=torch.channels_last)
+    assert deep.weight.is_contiguous()

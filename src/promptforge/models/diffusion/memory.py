@@ -24,12 +24,14 @@ Not covered: several processes on one GPU; what others hold is read once, at the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from promptforge.errors import EnvironmentFault
+from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.models.diffusion.settings import Memory, Settings
+from promptforge.models.torch_setup import load_torch
 
 GIB = 1 << 30
 #: For workspaces of cuDNN and cuBLAS, gaps between blocks, a second copy of fused projections while it is made, and
@@ -100,7 +102,7 @@ def activations_gib(shapes: Shapes, settings: Settings) -> float:
 
 def sizes_of(pipe: Any, settings: Settings) -> Sizes:
     """Sizes of a loaded pipeline."""
-    denoiser, vae = denoiser_of(pipe), pipe.vae
+    denoiser = denoiser_of(pipe)
     weight = next(denoiser.parameters())
     config = denoiser.config
     heads = getattr(config, "num_attention_heads", None)
@@ -110,23 +112,25 @@ def sizes_of(pipe: Any, settings: Settings) -> Sizes:
         width=config.block_out_channels[0] if is_unet else heads * config.attention_head_dim,
         # transformers see patches of 2 x 2 latent cells and the text behind them
         tokens=latent**2 if is_unet else (latent // 2) ** 2 + (settings.length or 512),
-        vae_channels=vae_channels(vae),
+        vae_channels=vae_channels(getattr(pipe, "vae", None)),
         itemsize=weight.element_size(),
     )
     share = 0.5 if settings.fp8_weights and weight.element_size() == 2 else 1.0
     return Sizes(
-        denoiser=share * _weights_gib(denoiser),
-        encoders=sum(_weights_gib(encoder) for encoder in encoders_of(pipe).values()),
-        vae=_weights_gib(vae),
+        denoiser=share * _gib(_weights(denoiser)),
+        encoders=sum(_gib(_weights(encoder)) for encoder in encoders_of(pipe).values()),
+        vae=_gib(vae_weights(pipe)),
         activations=activations_gib(shapes, settings),
         n_blocks=max(1, sum(len(blocks) for blocks in _block_lists(denoiser))),
     )
 
 
 def denoiser_of(pipe: Any) -> Any:
-    """The transformer or UNet."""
-    found = getattr(pipe, "transformer", None)
-    return pipe.unet if found is None else found
+    """The transformer or UNet. Raises ConfigError where the pipeline has neither, such as one of several stages."""
+    for name in ("transformer", "unet"):
+        if (found := getattr(pipe, name, None)) is not None:
+            return found
+    raise ConfigError(f"{type(pipe).__name__}: has neither a transformer nor a UNet; take a pipeline of one stage")
 
 
 def encoders_of(pipe: Any) -> Mapping[str, Any]:
@@ -138,9 +142,15 @@ def encoders_of(pipe: Any) -> Mapping[str, Any]:
     }
 
 
+def vae_weights(pipe: Any) -> list[Any]:
+    """Weights of the VAE; [] of a pipeline that draws pixels."""
+    vae = getattr(pipe, "vae", None)
+    return [] if vae is None else _weights(vae)
+
+
 def vae_channels(vae: Any) -> int:
     """Channels of the decoder's level that is widest at full size; 256 where the config does not say."""
-    widths = getattr(vae.config, "block_out_channels", (128, 256))
+    widths = getattr(getattr(vae, "config", None), "block_out_channels", (128, 256))
     return int(widths[min(1, len(widths) - 1)])
 
 
@@ -148,9 +158,26 @@ def _block_lists(module: Any) -> list[Any]:
     return [child for child in module.children() if type(child).__name__ == "ModuleList"]
 
 
-def _weights_gib(module: Any) -> float:
-    held = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-    return float(sum(tensor.numel() * tensor.element_size() for tensor in held.values())) / GIB
+def _weights(module: Any) -> list[Any]:
+    """Parameters and buffers, each once."""
+    return list({id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}.values())
+
+
+def _gib(tensors: Iterable[Any]) -> float:
+    return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors)) / GIB
+
+
+def pin_exactly() -> None:
+    """Stop torch from rounding large pinned memory up to powers of two: 31 GiB of FLUX.1 in bf16 would take 47.
+
+    The switch has no public name yet (torch 2.13); without it more memory is taken, nothing else.
+    """
+    switch = load_torch()._C
+    with suppress(AttributeError, RuntimeError):
+        kept = switch._accelerator_getAllocatorSettings()
+        if "pinned_max_round_threshold_mb" not in kept:
+            more = "pinned_max_round_threshold_mb:16"  # pictures stay below; setting it forgets the others
+            switch._accelerator_setAllocatorSettings(f"{kept},{more}" if kept else more)
 
 
 class Parked:
@@ -162,11 +189,15 @@ class Parked:
 
     def __init__(self, modules: Mapping[str, Any], device: Any) -> None:
         self._device = device
+        self._tensors: list[tuple[Any, Any]] = []
         pinned = str(device).startswith("cuda")
-        held = {id(each): each for module in modules.values() for each in (*module.parameters(), *module.buffers())}
-        self._tensors = [(each, each.data.pin_memory() if pinned else each.data) for each in held.values()]
-        self.is_here = True
-        self.leave()
+        if pinned:
+            pin_exactly()
+        for each in {id(each): each for module in modules.values() for each in _weights(module)}.values():
+            if pinned:
+                each.data = each.data.pin_memory()  # one by one: both copies of 22 GiB are never there at once
+            self._tensors.append((each, each.data))
+        self.is_here = False
 
     def enter(self) -> None:
         """Bring the weights to the device."""

@@ -2,7 +2,9 @@
 
 Without loss: compiled blocks, fused query-key-value projections, a VAE in channels_last. They reorder sums, so bits
 move, as they do between cards; the provenance says what was on. Compiling the repeated blocks alone is published to
-take 8 s on an H200 where the whole network takes 51, and to run as fast.
+take 8 s on an H200 where the whole network takes 51, and to run as fast. No kernel is chosen by a stopwatch
+(inductor's deterministic mode), so processes agree; at batch 1 none is compiled for shapes of any size, so what this
+process drew before, at another size, decides nothing.
 
 CUDA graphs are off by default: their outputs are overwritten by the next replay, so blocks that are compiled one by
 one and feed each other cannot use them (a fault of torch's cudagraph trees); the whole network must be captured. FLUX
@@ -12,9 +14,12 @@ Not covered: other attention backends; DIFFUSERS_ATTN_BACKEND chooses them, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from promptforge.errors import ConfigError
+from promptforge.errors import ConfigError, EnvironmentFault
+from promptforge.models.diffusion import memory
 from promptforge.models.diffusion.memory import denoiser_of
 from promptforge.models.diffusion.settings import Memory, Settings
 from promptforge.models.torch_setup import load_torch
@@ -45,7 +50,9 @@ def after_placing(pipe: Any, settings: Settings, mode: Memory, device: str) -> d
     if not _on_gpu(device):
         return {"compile": "off"}
     torch = load_torch()
-    pipe.vae.to(memory_format=torch.channels_last)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    if all(weight.ndim <= 4 for weight in memory.vae_weights(pipe)):  # that of a video model has three dimensions
+        pipe.vae.to(memory_format=torch.channels_last)
     # hooks that move, cast or skip weights break the graph in every block
     hooked = mode == "blocks_to_cpu" or settings.fp8_weights or settings.first_block_cache is not None
     offloaded = settings.pipeline == "auto" and mode == "model_offload"
@@ -54,15 +61,41 @@ def after_placing(pipe: Any, settings: Settings, mode: Memory, device: str) -> d
     if settings.cuda_graphs:
         if mode == "model_offload":
             raise ConfigError("cuda_graphs: the GPU is too small to keep the denoiser on it; leave cuda_graphs out")
-        _capture(net, torch)
+        _capture(net, settings)
         return {"compile": "cuda_graphs"}
     if getattr(net, "_repeated_blocks", None):
-        net.compile_repeated_blocks(fullgraph=True)
+        net.compile_repeated_blocks(**compiling(settings))
         return {"compile": "blocks"}
     if settings.pipeline == "sd3":
-        net.compile()
+        net.compile(**compiling(settings))
         return {"compile": "whole"}
     return {"compile": "off"}
+
+
+def compiling(settings: Settings) -> dict[str, Any]:
+    """Keywords of torch.compile."""
+    return {
+        "fullgraph": settings.pipeline != "auto",  # of other networks nobody knows; a break is slower, not wrong
+        "dynamic": False if settings.batch == 1 else None,
+        # torch counts by code, not by module: two graphs for each size and GPU of a process, and 8 are its own limit
+        "recompile_limit": 64,
+        "options": {"deterministic": True},
+    }
+
+
+@contextmanager
+def compiled(model: str) -> Iterator[None]:
+    """Where compiled blocks run. Raises EnvironmentFault where this machine cannot compile them."""
+    try:
+        yield
+    except RuntimeError as exc:
+        if not isinstance(exc, load_torch()._dynamo.exc.TorchDynamoException):
+            raise
+        reason = " ".join(str(exc).split())[:300]
+        raise EnvironmentFault(
+            f"{model}: the denoiser cannot be compiled here ({reason}); that takes triton and a C compiler: install"
+            " them, or set regime.compile=false"
+        ) from exc
 
 
 def fuse(net: Any) -> None:
@@ -90,8 +123,11 @@ def fetch_blocks(net: Any, device: str) -> None:
     )
 
 
-def _capture(net: Any, torch: Any) -> None:
-    compiled = torch.compile(net.forward, mode="reduce-overhead", fullgraph=True)
+def _capture(net: Any, settings: Settings) -> None:
+    torch = load_torch()
+    how = compiling(settings)
+    how["options"] |= {"triton.cudagraphs": True}
+    compiled = torch.compile(net.forward, **how)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         torch.compiler.cudagraph_mark_step_begin()
