@@ -138,12 +138,53 @@ def test_the_smaller_modes_draw_the_same_bytes(folders, pictures, mode):
     assert all(map(np.array_equal, pixels_of(list(Drawer(loaded).draw(JOBS))), pictures))
 
 
-class Recorder:
-    """Draws numbers instead of pictures and notes the order of the calls; refuses the launches of `lacking` once."""
+def test_what_lacked_memory_half_way_leaves_nothing_to_the_next_picture(folders):
+    """The cache across steps is forgotten at a call's end; a call that broke off has none."""
+    torch = load_torch()
+    loaded = loaded_with(folders, first_block_cache=1.0, steps=4)
+    jobs = [
+        RenderJob("a red cat", 5),
+        RenderJob("a blue dog", 5),
+    ]  # one noise: the cache takes them for one
+    wanted = pixels_of(list(Drawer(loaded).draw(jobs[1:])))
+    seen = []
 
-    def __init__(self, lacking=()):
+    def check(*_):
+        seen.append(1)
+        if len(seen) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    loaded.pipe.transformer.register_forward_pre_hook(check)
+    broken, whole = Drawer(loaded).draw(jobs)
+    assert broken.error.startswith("out_of_memory")
+    assert np.array_equal(whole.pixels, wanted[0])
+
+
+def test_encoders_that_do_not_fit_leave_the_denoiser_where_it_was(folders, pictures):
+    torch = load_torch()
+    loaded = loaded_with(folders, memory="model_offload")
+    enter = loaded.encoders.enter
+
+    def lacking():
+        loaded.encoders.enter = enter
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    loaded.encoders.enter = lacking
+    with pytest.raises(torch.OutOfMemoryError), loaded.encoding():
+        pass
+    assert (loaded.encoders.is_here, loaded.denoiser.is_here) == (False, True)
+    assert all(map(np.array_equal, pixels_of(list(Drawer(loaded).draw(JOBS))), pictures))
+
+
+class Recorder:
+    """Draws numbers instead of pictures and notes the order of the calls.
+
+    It refuses the launches of `lacking` and the landings of `heavy` once.
+    """
+
+    def __init__(self, lacking=(), heavy=()):
         self.calls = []
-        self.lacking = set(lacking)
+        self.lacking, self.heavy = set(lacking), set(heavy)
 
     def prepare(self, jobs):
         return [None] * len(jobs)
@@ -158,6 +199,9 @@ class Recorder:
         return seed
 
     def land(self, flight):
+        if flight in self.heavy:
+            self.heavy.remove(flight)
+            raise load_torch().OutOfMemoryError("CUDA out of memory")
         self.calls.append(("land", flight))
         return [Rendering(np.full((1, 1, 3), flight, np.uint8))]
 
@@ -179,3 +223,9 @@ def test_a_launch_that_lacks_memory_is_tried_again_once_what_is_in_flight_has_la
     found = list(Drawer(on_a_gpu(), artist).draw(JOBS[:2]))
     assert [each.pixels[0, 0, 0] for each in found] == [0, 1]
     assert artist.calls == [("launch", 0), ("land", 0), ("launch", 1), ("land", 1)]
+
+
+def test_a_second_decoding_that_lacks_memory_is_tried_again_once_the_cache_is_empty():
+    artist = Recorder(heavy={0})
+    found = list(Drawer(on_a_gpu(), artist).draw(JOBS[:2]))
+    assert [each.pixels[0, 0, 0] for each in found] == [0, 1]

@@ -75,12 +75,19 @@ class LatentArtist:
 
     def launch(self, jobs: Sequence[RenderJob], texts: Sequence[Encoded]) -> Flight:
         """Denoise and start decoding."""
-        return Flight(jobs, texts, self._decoder.start(self.denoise([job.seed for job in jobs], texts)))
+        settings = self._settings
+        latents = self.denoise([job.seed for job in jobs], texts)
+        kept = [latents] if settings.store_latents else []
+        if settings.store_embeddings:
+            kept += [tensor for text in texts for tensor in (text.embeds, text.pooled)]
+        return Flight(jobs, texts, self._decoder.start(latents, kept))
 
     def denoise(self, seeds: Sequence[int], texts: Sequence[Encoded]) -> Any:
         """Final latents, unpacked: n x channels x height x width; the VAE decodes latent / scaling_factor + shift."""
         torch = load_torch()
         settings, pipe = self._settings, self._pipe
+        if settings.first_block_cache is not None:  # the pipeline forgets it at its end, which it may not have reached
+            pipe.transformer._reset_stateful_cache()
         noise = torch.cat([self._noise(seed) for seed in seeds])
         if self._loaded.device != "cpu":
             noise = noise.pin_memory().to(self._loaded.device, non_blocking=True)
@@ -103,16 +110,18 @@ class LatentArtist:
         """Pictures checked, with latent and embeddings where the settings keep them."""
         settings, found = self._settings, []
         pictures = self._decoder.finish(flight.landing)
+        kept = list(flight.landing.kept)
+        latents = kept.pop(0) if settings.store_latents else ()
         for number, (job, picture) in enumerate(zip(flight.jobs, pictures, strict=True)):
             keep_latent = settings.store_latents and picture.error is None
-            keep_text = settings.store_embeddings and job.take == 0
+            text = Encoded(*kept[2 * number : 2 * number + 2]) if settings.store_embeddings and job.take == 0 else None
             found.append(
                 Rendering(
                     picture.pixels,
                     picture.error,
                     notes={"vae_dtype": "fp32"} if picture.in_fp32 else {},
-                    latent=raw_tensor(flight.landing.latents[number]) if keep_latent else None,
-                    embeddings=flight.texts[number].stored(settings.pooled == "text") if keep_text else {},
+                    latent=raw_tensor(latents[number]) if keep_latent else None,
+                    embeddings=text.stored(settings.pooled == "text") if text else {},
                 )
             )
         return found

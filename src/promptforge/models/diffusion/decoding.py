@@ -21,11 +21,12 @@ from promptforge.protocols import Pixels
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Pictures on their way to host memory; nothing in `pixels` or `finite` counts before `ready` has happened."""
+    """Pictures on their way to host memory; nothing in `pixels`, `finite` or `kept` counts before `ready`."""
 
     latents: Any
     pixels: Any
     finite: Any
+    kept: Any
     ready: Any
 
 
@@ -48,12 +49,16 @@ class Decoder:
         self._on_gpu = device.startswith("cuda")
         self._stream = torch.cuda.Stream(device) if self._on_gpu else None
 
-    def start(self, latents: Any) -> Landing:
-        """Queue the decoding of latents (n x channels x height x width) and the copy of its result."""
+    def start(self, latents: Any, kept: Sequence[Any] = ()) -> Landing:
+        """Queue the decoding of latents (n x channels x height x width) and the copy of its result.
+
+        `kept`: tensors that are wanted in host memory too. Copied later, they would wait for the next picture.
+        """
         torch = load_torch()
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
-            latents.record_stream(self._stream)
+            for tensor in (latents, *kept):
+                tensor.record_stream(self._stream)
         with torch.no_grad(), torch.cuda.stream(self._stream) if self._stream else nullcontext():
             pictures, finite = [], []
             for latent in latents:
@@ -61,11 +66,12 @@ class Decoder:
                 pictures.append(to_bytes(image))
                 finite.append(torch.stack([torch.isfinite(latent).all(), torch.isfinite(image).all()]))
             landed = self._to_host(torch.stack(pictures)), self._to_host(torch.stack(finite))
+            on_host = [self._to_host(tensor) for tensor in kept]
             ready = None
             if self._stream is not None:
                 ready = torch.cuda.Event()
                 ready.record(self._stream)
-        return Landing(latents, *landed, ready)
+        return Landing(latents, *landed, on_host, ready)
 
     def finish(self, landing: Landing) -> Sequence[Picture]:
         """The pictures, once they have arrived."""

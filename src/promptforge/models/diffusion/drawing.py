@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from promptforge.models.diffusion.artists import Artist, artist_of
 from promptforge.models.diffusion.loading import Loaded
 from promptforge.models.diffusion.memory import ENCODED_TOGETHER, ORDER
+from promptforge.models.diffusion.speed import compiled
 from promptforge.models.torch_setup import computing, load_torch
 from promptforge.protocols import Rendering, RenderJob
 
@@ -77,7 +78,9 @@ class Drawer:
         """Renderings of all flights but the newest `keep`."""
         while len(in_flight) > keep:
             flight, n = in_flight.popleft()
-            found = self._try(partial(self._artist.land, flight))
+            # a second time after the first has emptied the cache, which another stream's tensors had filled
+            land = partial(self._artist.land, flight)
+            found = self._try(land) or self._try(land)
             if found is None:
                 found = [Rendering(None, self._remedy("the second decoding")) for _ in range(n)]
             halved = {"batch": self._batch} if self._batch < self._loaded.settings.batch else {}
@@ -91,7 +94,7 @@ class Drawer:
         """What the work gives, or None where the device's memory does not hold it."""
         torch = load_torch()
         try:
-            with computing():
+            with computing(), compiled(self._loaded.settings.model):
                 return work()
         except torch.OutOfMemoryError:
             pass  # the traceback holds tensors: let go of it before the cache is emptied

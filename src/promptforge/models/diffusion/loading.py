@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,11 +41,11 @@ class Loaded:
     @contextmanager
     def encoding(self) -> Iterator[None]:
         """Text encoders are on the device inside, and off it again before the denoiser is back."""
-        if self.denoiser:
-            self.denoiser.leave()
-        if self.encoders:
-            self.encoders.enter()
         try:
+            if self.denoiser:
+                self.denoiser.leave()
+            if self.encoders:
+                self.encoders.enter()
             yield
         finally:
             if self.encoders:
@@ -67,6 +68,8 @@ def load(settings: Settings, rank: int = 0) -> Loaded:
     elif device == "cpu":
         mode = "resident"
     else:
+        gc.collect()  # an earlier stage's pipeline may lie in cycles, and what torch keeps for itself counts as taken
+        torch.cuda.empty_cache()
         free = torch.cuda.mem_get_info(device)[0] / memory.GIB
         order: tuple[Memory, ...] = ("resident", "model_offload") if settings.pipeline == "auto" else memory.ORDER
         mode = memory.choose(sizes, free, order)

@@ -26,7 +26,8 @@ Not covered: pipelines other than FLUX and Stable Diffusion 3; caching across st
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,6 +38,7 @@ from promptforge.models.diffusion.artists import LatentArtist
 from promptforge.models.diffusion.loading import Loaded, load
 from promptforge.models.diffusion.prompts import Encoded
 from promptforge.models.diffusion.settings import Settings
+from promptforge.models.diffusion.speed import compiled
 from promptforge.models.diffusion.tensors import torch_tensor
 from promptforge.models.torch_setup import computing, load_torch
 from promptforge.protocols import Pixels, RawTensor, RenderJob, Score
@@ -183,14 +185,8 @@ class Responder:
         inputs = self.inputs(text, step, noise)
         if latent is not None:
             inputs["hidden_states"] = latent.expand_as(inputs["hidden_states"])
-        try:
-            with self._torch.no_grad():
-                found = self._pipe.transformer(**inputs)[0]
-        except self._torch.OutOfMemoryError as exc:
-            raise EnvironmentFault(
-                f"teacher response at {self._teacher.size} px: out of GPU memory at one picture; set regime.memory to"
-                " model_offload or blocks_to_cpu, or take a smaller size"
-            ) from exc
+        with self._told(), self._torch.no_grad():
+            found = self._pipe.transformer(**inputs)[0]
         if found.shape[0] == 2:  # classifier-free guidance, in the pipeline's own order of operations
             alone, with_text = found.chunk(2)
             found = alone + self._teacher.guidance * (with_text - alone)
@@ -214,7 +210,8 @@ class Responder:
 
     def embed(self, text: str) -> Encoded:
         """What the teacher's text encoders make of a text, at the full length."""
-        return self._artist.prepare([RenderJob(text, 0)])[0]
+        with self._told():
+            return self._artist.prepare([RenderJob(text, 0)])[0]
 
     def n_tokens(self, text: str) -> int:
         """Tokens of the long text encoder (T5), special ones included, before any cut."""
@@ -240,9 +237,9 @@ class Responder:
         vae = self._pipe.vae
         weight = next(vae.parameters())
         tensor = self._torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(weight.device, weight.dtype)
-        with self._torch.no_grad():
+        with self._told(), self._torch.no_grad():
             found = vae.encode(tensor / 127.5 - 1).latent_dist.mode()
-        latent = (found - vae.config.shift_factor) * vae.config.scaling_factor
+        latent = (found - (getattr(vae.config, "shift_factor", None) or 0)) * vae.config.scaling_factor
         if self._flux:
             latent = self._pipe._pack_latents(latent, *latent.shape)
         start = self._starts[0]
@@ -268,9 +265,22 @@ class Responder:
 
         hook = self._pipe.transformer.register_forward_pre_hook(catch, with_kwargs=True)
         try:
-            self._artist.denoise([noise_seed("response", noise, self._settings.seed)], [reference])
+            with self._told():
+                self._artist.denoise([noise_seed("response", noise, self._settings.seed)], [reference])
         finally:
             hook.remove()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Names the remedy where memory or the compiler does not do."""
+        try:
+            with compiled(self._teacher.model):
+                yield
+        except self._torch.OutOfMemoryError as exc:
+            raise EnvironmentFault(
+                f"teacher response at {self._teacher.size} px: out of GPU memory at one picture; set regime.memory to"
+                " model_offload or blocks_to_cpu, or take a smaller size"
+            ) from exc
 
     def _unpacked(self, velocity: Any) -> Any:
         size = self._teacher.size
@@ -280,7 +290,8 @@ class Responder:
     def _embedded(self, texts: Sequence[str]) -> dict[str, Any]:
         """Embeddings by text; encoders that are parked visit the device once for all of them."""
         unique = list(dict.fromkeys(texts))
-        found = self._artist.prepare([RenderJob(text, 0) for text in unique])
+        with self._told():
+            found = self._artist.prepare([RenderJob(text, 0) for text in unique])
         return {text: each.embeds for text, each in zip(unique, found, strict=True)}
 
     def _velocities(self, embeds: Any) -> list[Any]:
