@@ -37,7 +37,7 @@ class _Component(BaseModel):
 class SourceSpec(_Component):
     """A source of prompts: a module of sources/ and its parameters."""
 
-    kind: str = Field(description="module of sources/: grammar, files or llm")
+    kind: str = Field(description="module of sources/: grammar, files, hub or llm")
 
 
 class LlmSpec(_Component):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -65,29 +66,34 @@ class _Parquet:
 
     escapes = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str, opened: Callable[[], BinaryIO]) -> None:
         self._path = path
+        self._opened = opened
         with self._open() as file:
             self._groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
             self.columns: tuple[str, ...] | None = tuple(file.schema_arrow.names)
+            self.not_text = frozenset(each.name for each in file.schema_arrow if _is_not_text(each.type))
         self.n_rows = sum(self._groups)
 
-    def _open(self) -> pq.ParquetFile:
-        with self._path.open("rb") as stream:
+    @contextmanager
+    def _open(self) -> Iterator[pq.ParquetFile]:
+        with self._opened() as stream:
             n_bytes = stream.seek(0, 2)
             stream.seek(max(n_bytes - len(_MAGIC), 0))
-            if stream.read() not in (_MAGIC, _MAGIC_ENCRYPTED):
+            if stream.read(len(_MAGIC)) not in (_MAGIC, _MAGIC_ENCRYPTED):
                 raise SourceFault(
                     f"{self._path}: not a Parquet file (no magic bytes at its end), or cut off after {n_bytes} bytes;"
                     " fetch or write it again"
                 )
-        try:
-            return pq.ParquetFile(self._path, page_checksum_verification=True)
-        except (pa.ArrowException, OSError) as exc:
-            raise SourceFault(
-                f"{self._path}: a Parquet file of {n_bytes} bytes that cannot be read: {_first_line(exc)}; fetch or"
-                " write it again"
-            ) from exc
+            try:
+                # No thread but this one reads: one that waits for Python at exit would never end (apache/arrow#45214).
+                file = pq.ParquetFile(stream, page_checksum_verification=True, pre_buffer=False)
+            except (pa.ArrowException, OSError) as exc:
+                raise SourceFault(
+                    f"{self._path}: a Parquet file of {n_bytes} bytes that cannot be read: {_first_line(exc)}; fetch or"
+                    " write it again"
+                ) from exc
+            yield file
 
     def rows(self, start: int, stop: int, columns: Sequence[str]) -> Iterator[Row]:
         """Rows start <= row < stop; only these columns and the row groups that hold some of the rows are read."""
@@ -102,7 +108,7 @@ class _Parquet:
     def _group(self, file: pq.ParquetFile, number: int, span: tuple[int, int], columns: Sequence[str]) -> Iterator[Row]:
         at, (low, high) = 0, span
         try:
-            for batch in file.iter_batches(_BATCH, row_groups=[number], columns=list(columns)):
+            for batch in file.iter_batches(_BATCH, row_groups=[number], columns=list(columns), use_threads=False):
                 begin = max(low - at, 0)
                 piece = batch.slice(begin, max(min(high - at, batch.num_rows) - begin, 0))
                 values = [_values(column) for column in piece.columns]
@@ -134,6 +140,15 @@ def _first_line(exc: BaseException) -> str:
     return str(exc).strip().partition("\n")[0]
 
 
+def _is_not_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
 def open_parquet(path: Path) -> Reader:
     """A Parquet file with a text column."""
-    return _Parquet(path)
+    return _Parquet(path, lambda: path.open("rb"))
+
+
+def open_parquet_at(where: str, opened: Callable[[], BinaryIO]) -> Reader:
+    """A Parquet file that is read by ranges of its bytes; `where` names it in messages."""
+    return _Parquet(where, opened)
