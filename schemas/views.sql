@@ -6,6 +6,10 @@ WHERE p.text_clean IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM verdicts v WHERE v.row_id = p.row_id AND v.verdict = 'drop');
 COMMENT ON VIEW kept IS 'Prompts that no check dropped.';
 
+CREATE VIEW withheld AS
+SELECT DISTINCT row_id, prompt_id, reason FROM verdicts WHERE reason = 'unsafe_sexual_minors';
+COMMENT ON VIEW withheld IS 'Rows whose text no report, view or command shows: hash and reason stay. promptforge purge removes the text.';
+
 CREATE VIEW fates AS
 SELECT p.row_id, p.prompt_id, p.source, p.source_part, p.source_row, p.axis, p.category,
     CASE WHEN d.row_id IS NOT NULL AND d.stage = 'generate' AND d.check_name = 'source' THEN 'unreadable'
@@ -33,17 +37,19 @@ ORDER BY axis, step, check_name, reason;
 COMMENT ON VIEW funnel IS 'Rows in, and rows lost by stage, check, reason and axis.';
 
 CREATE VIEW rejects AS
-SELECT p.row_id, p.prompt_id, p.source, p.source_part, p.source_row, p.axis, p.text, f.fate, f.stage, f.check_name,
-    f.reason, v.value, v.threshold, v.detail
+SELECT p.row_id, p.prompt_id, p.source, p.source_part, p.source_row, p.axis,
+    CASE WHEN w.row_id IS NULL THEN p.text END AS text, f.fate, f.stage, f.check_name,
+    f.reason, v.value, v.threshold, CASE WHEN w.row_id IS NULL THEN v.detail END AS detail
 FROM fates f
 JOIN prompts p ON p.row_id = f.row_id
 LEFT JOIN verdicts v ON v.row_id = f.row_id AND v.verdict = 'drop'
+LEFT JOIN withheld w ON w.row_id = f.row_id
 WHERE f.fate <> 'accepted';
 COMMENT ON VIEW rejects IS 'Every input row that is not accepted, with stage, check, value, threshold and reason.';
 
 CREATE VIEW near_misses AS
 SELECT p.row_id, p.prompt_id, p.axis, p.text, v.stage, v.check_name, v.reason, v.value, v.threshold, v.detail
-FROM verdicts v JOIN prompts p ON p.row_id = v.row_id
+FROM verdicts v JOIN prompts p ON p.row_id = v.row_id ANTI JOIN withheld w ON w.row_id = v.row_id
 WHERE v.verdict = 'near_miss';
 COMMENT ON VIEW near_misses IS 'Prompts that passed, but close to a threshold.';
 

@@ -106,6 +106,12 @@ def why(root: Path, text: str) -> None:
             row["row_id"] for row in _records(con, "SELECT row_id FROM selection WHERE prompt_id = $id", id=owner)
         }
         standing = next((row for row in rows if row["row_id"] in chosen), None)
+        withheld = _records(con, "SELECT reason FROM withheld WHERE prompt_id = $id LIMIT 1", id=rows[0]["prompt_id"])
+        if withheld:
+            terminal.out().print(
+                f"prompt_id  {rows[0]['prompt_id']}\nverdict    {withheld[0]['reason']}; text withheld"
+            )
+            return
         for row in rows:
             _tell_row(con, row)
             if row is standing:
@@ -238,7 +244,10 @@ def show(root: Path, text: str, output: Path | None) -> None:
         row = found[0]
         image = row["image_id"]
         prompts = _records(
-            con, "SELECT text_clean, expected_text FROM prompts WHERE prompt_id = $id LIMIT 1", id=row["prompt_id"]
+            con,
+            "SELECT text_clean, expected_text FROM prompts WHERE prompt_id = $id"
+            " AND NOT EXISTS (FROM withheld w WHERE w.prompt_id = $id) LIMIT 1",
+            id=row["prompt_id"],
         )
         scores = _records(
             con, "SELECT scorer, metric, value, detail FROM scores_in_force WHERE image_id = $id ORDER BY ALL", id=image

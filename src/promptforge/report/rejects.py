@@ -2,6 +2,7 @@
 
 The figures are queries over the views funnel and rejects. A prompt is text of a stranger: control characters are
 shown as escapes, markup is taken apart, so that nothing in it can act in a terminal, a Markdown viewer or a browser.
+Of rows in the view withheld only hash and reason are shown.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ FROM rejects GROUP BY ALL ORDER BY axis, n DESC, stage, check_name, reason
 # The first in the stream, so that the report of the same rows is the same report.
 _EXAMPLES = """
 SELECT coalesce(r.axis, '(axis unknown)') AS axis, r.stage, coalesce(r.check_name, r.fate) AS check_name, r.reason,
-    r.row_id, r.source_part, r.source_row, r.text, r.value, r.threshold, r.detail,
+    r.row_id, r.prompt_id, h.row_id IS NOT NULL AS withheld, r.source_part, r.source_row, r.text, r.value, r.threshold, r.detail,
     w.source_part AS kept_part, w.source_row AS kept_row, w.text AS kept_text
 FROM rejects r JOIN prompts p USING (row_id)
+LEFT JOIN withheld h ON h.row_id = r.row_id
 LEFT JOIN prompts w ON r.check_name = 'exact_duplicate' AND w.row_id = r.detail
 QUALIFY row_number() OVER (
     PARTITION BY r.axis, r.stage, coalesce(r.check_name, r.fate), r.reason ORDER BY p.stream_order, r.row_id
@@ -84,6 +86,8 @@ def write_rejects(root: Path, con: duckdb.DuckDBPyConnection) -> Path:
 
 
 def _example(row: Mapping[str, Any]) -> str:
+    if row["withheld"]:
+        return f"- `{row['prompt_id']}`, withheld"
     said = [f"`{row['row_id'][:12]}`", _text(row["text"]), f"from {place(row['source_part'], row['source_row'])}"]
     if row["value"] is not None:
         against = "" if row["threshold"] is None else f" against {row['threshold']:g}"
