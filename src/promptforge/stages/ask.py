@@ -1,8 +1,9 @@
 """ask: questions to a language model, each answered once in the life of a run folder.
 
 An answer is a row of the table responses under the name of its request: hash(model, task, variant, subject). Rows are
-committed every `increment` answers or 30 s and before anything is made of them, so a kill costs at most that many, and
-the tries of requests whose first answer was malformed. One thread asks at a time: whoever wants the same answer finds
+committed every `increment` answers or 30 s and before anything is made of them, so a kill costs at most that many, what
+came in while they were written, what was in flight, and the tries of requests whose first answer was malformed (seen:
+up to 8 at increment 4 with 4 in flight). One thread asks at a time: whoever wants the same answer finds
 it, and a model gets everything that is missing at once. Whose answers are all there does not wait for that thread.
 A model that was lost is not asked again in this run: each further try would wait as long, for the same message.
 Not covered: several processes that ask for the same request at once; each would ask, and one of the two answers counts.
