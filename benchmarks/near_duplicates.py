@@ -2,7 +2,7 @@
 
     python benchmarks/near_duplicates.py DATA.parquet --peers PEERS/bin/python [--numba NUMBA/bin/python]
                                          [--million DATA.parquet] [--rounds 3] [--core 1]
-    python benchmarks/near_duplicates.py DATA.parquet --limit-gib 2      # one run of the stage's kernel under RLIMIT_AS
+    python benchmarks/near_duplicates.py A.parquet [B.parquet ...] --only default --limit-gib 2   # under RLIMIT_AS
 
 DATA has a column prompt. Every measurement is a process of its own, pinned to one core with one thread, in turns (ours,
 rensa, ours, rensa, ...); the medians are compared. Time is the process's own (user + system): all are single-threaded,
@@ -81,6 +81,33 @@ def ours(path: str, rows: int | None, name: str, compiled: bool) -> dict[str, An
         "seconds": seconds,
         "dropped": np.flatnonzero(winner != np.arange(len(winner))).tolist(),
         "mib_before": before // 1024,
+    }
+
+
+def limited(paths: list[str], gib: float, name: str) -> dict[str, Any]:
+    """The same over files that are read in batches, in a process that may not take more address space."""
+    from promptforge.stages.dedup import BATCH_ROWS
+    from promptforge.stages.resemblance import compare
+    from promptforge.stages.resemblance.features import features, joined
+    from promptforge.stages.resemblance.settings import DedupSettings
+
+    resource.setrlimit(resource.RLIMIT_AS, (int(gib * 2**30), int(gib * 2**30)))
+    settings = DedupSettings(**CONFIGURATIONS[name], compiled=False)
+    clock, start = time.perf_counter(), time.process_time()
+    parts = []
+    for path in paths:
+        for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=["prompt"]):
+            parts.append(features(batch.column(0), settings))
+    found = joined(parts)
+    parts.clear()
+    winner = compare.survivors(found, settings)[0]
+    return {
+        "rows": len(found),
+        "limit_gib": gib,
+        "seconds": round(time.process_time() - start, 2),
+        "clock_s": round(time.perf_counter() - clock, 2),
+        "dropped": int((winner != np.arange(len(winner))).sum()),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
 
@@ -277,6 +304,8 @@ def main() -> None:
     """Run one contender (--only), or all in turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
+    parser.add_argument("more", nargs="*")
+    parser.add_argument("--limit-gib", type=float)
     parser.add_argument("--peers")
     parser.add_argument("--numba")
     parser.add_argument("--million")
@@ -286,6 +315,10 @@ def main() -> None:
     parser.add_argument("--only")
     parser.add_argument("--into", type=Path)
     given = parser.parse_args()
+    if given.limit_gib:
+        found = limited([given.data, *given.more], given.limit_gib, given.only or "default")
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
     if given.only:
         name, _, compiled = given.only.partition("+")
         if name in CONFIGURATIONS:

@@ -18,14 +18,16 @@ def stars(n: int, a: I64, b: I64, value: Floats, most: int) -> tuple[I64, Floats
     Pairs are (a < b) in order of survival, so that the smaller number survives; `most` rows at most are dropped for
     one survivor, the most similar first.
     """
-    winner = list(range(n))
+    winner = np.arange(n)
     near = np.ones(n, np.float64)
     order = np.lexsort((b, -value, a))
+    lost: dict[int, tuple[int, float]] = {}
     dropped: dict[int, int] = {}
     for first, second, similarity in zip(a[order].tolist(), b[order].tolist(), value[order].tolist(), strict=True):
-        if winner[first] != first or winner[second] != second or dropped.get(first, 0) >= most:
+        if first in lost or second in lost or dropped.get(first, 0) >= most:
             continue
-        winner[second] = first
-        near[second] = similarity
+        lost[second] = (first, similarity)
         dropped[first] = dropped.get(first, 0) + 1
-    return np.array(winner, np.int64), near
+    for row, (survivor, similarity) in lost.items():
+        winner[row], near[row] = survivor, similarity
+    return winner, near
