@@ -135,7 +135,7 @@ class TestRespond:
         pipeline.make_respond(root, 0, 1)
         run = open_run(root)
         assert read_by_hand(run, [[8, 8], [40, 8], [40, 24], [8, 24]]) == 2
-        todo = respond.missing(run, commits_of(run), 0, 1)
+        todo = respond.missing(run, commits_of(run))
         assert [list(row["digests"]) for row in todo] == [["word_swap"]] * 2
         pipeline.make_respond(root, 0, 1)
         swaps = [row for row in rows_of(run) if row["scorer"] == "word_swap"]
@@ -143,18 +143,18 @@ class TestRespond:
         for row in swaps:
             assert row["value"] > 0
             assert json.loads(row["detail"])["swapped"]
-        assert respond.missing(run, commits_of(run), 0, 1) == []
+        assert respond.missing(run, commits_of(run)) == []
 
     def test_a_picture_without_text_in_it_has_no_word_swap(self, root):
         run = open_run(root)
         read_by_hand(run, None)
-        assert {name for row in respond.missing(run, commits_of(run), 0, 1) for name in row["digests"]} == {"response"}
+        assert {name for row in respond.missing(run, commits_of(run)) for name in row["digests"]} == {"response"}
 
     def test_small_pictures_have_no_word_swap(self, root, tiny, teacher):
         prepare(root, raw_of(tiny, teacher, word_swap_px=1024), "test")
         run = open_run(root)
         read_by_hand(run, [[8, 8], [40, 8], [40, 24], [8, 24]])
-        assert {name for row in respond.missing(run, commits_of(run), 0, 1) for name in row["digests"]} == {"response"}
+        assert {name for row in respond.missing(run, commits_of(run)) for name in row["digests"]} == {"response"}
 
     def test_a_smaller_sample_is_part_of_a_larger_one_and_that_of_render(self, root, tiny, teacher):
         found = {}
@@ -162,7 +162,7 @@ class TestRespond:
             raw = raw_of(tiny, teacher, sample=share) | {"render": {"sample": 0.4}}
             run = prepare(root, raw, "test")
             pipeline.make_plan(root)
-            found[share] = {row["prompt_id"] for row in respond.missing(run, commits_of(run), 0, 1)}
+            found[share] = {row["prompt_id"] for row in respond.missing(run, commits_of(run))}
         with catalog.connect(run.store, pipeline._planned(run)) as con:
             drawn = {prompt for (prompt,) in con.sql("SELECT prompt_id FROM render_plan").fetchall()}
         assert set() < found[0.4] < found[1.0]

@@ -151,8 +151,9 @@ def make_respond(root: Path, rank: int, world: int) -> Tally:
     run = open_run(root)
     if run.recipe.response is None:
         return Tally("respond")
-    todo = respond.missing(run, [*_planned(run), *run.store.commits("respond")], rank, world)
+    todo = respond.missing(run, [*_planned(run), *run.store.commits("respond")])
     meter(root).expect("respond", len(todo))
+    todo = [row for row in todo if int(row["prompt_id"][:8], 16) % world == rank]
     if not todo:
         return Tally("respond", skipped=1)
     return respond.respond_rank(run, todo, rank, lambda n: meter(root).add("respond", n))

@@ -72,11 +72,11 @@ def teacher_of(run: Run) -> Settings:
     return params
 
 
-def missing(run: Run, commits: Sequence[Commit], rank: int, world: int) -> list[Row]:
-    """This rank's prompts with something left to measure, by prompt_id: the text, and digests by group of rows.
+def missing(run: Run, commits: Sequence[Commit]) -> list[Row]:
+    """Prompts with something left to measure, by prompt_id: the text, and digests by group of rows.
 
     `commits` are those up to the plan and every respond; pictures and readings are looked up here. A row with a
-    word_swap has image_id and boxes too. A rank has the prompts that are it modulo `world`.
+    word_swap has image_id and boxes too.
     """
     settings = settings_of(run)
     pictures = [commit for stage in ("render", "score") for commit in run.store.commits(stage)]
@@ -96,7 +96,7 @@ def missing(run: Run, commits: Sequence[Commit], rank: int, world: int) -> list[
     todo = []
     for row in rows:
         prompt = row["prompt_id"]
-        if int(prompt[:8], 16) % world != rank or not sampled(prompt, settings.sample):
+        if not sampled(prompt, settings.sample):
             continue
         wants = {"response": _digest(run, settings, "response", row["text"])}
         if prompt in read:
