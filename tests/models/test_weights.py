@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ OTHER = "f" * 40
 FILES = {
     "model.safetensors": b"weights",
     "config.json": b"{}",
+    "model.fp16.safetensors": b"the same weights once more",
     "pytorch_model.bin": b"a pickle",
     "modeling.py": b"raise SystemExit",
 }
@@ -148,6 +150,7 @@ def test_what_the_hub_refuses_is_said_with_the_remedy(hub: str, tmp_path: Path) 
 def test_offline_and_never_fetched_says_how_to_fetch_it(tmp_path: Path) -> None:
     (said,) = located("http://127.0.0.1:9", tmp_path, ("owner/good", REVISION), HF_HUB_OFFLINE="1")
     assert f"hf download owner/good --revision {REVISION} --include '*.safetensors'" in said
+    assert "--exclude '*.fp16*'" in said
     assert "3 GiB of disk" in said
 
 
@@ -184,7 +187,8 @@ def pipeline(folder: Path) -> Path:
     for name in ("transformer", "vae", "tokenizer"):
         (folder / name).mkdir(parents=True)
     (folder / "model_index.json").write_text(json.dumps(parts))
-    (folder / "tokenizer" / "vocab.json").write_text("{}")
+    for name in ("vocab.json", "merges.txt"):
+        (folder / "tokenizer" / name).write_text("{}")
     for name in ("transformer", "vae"):
         (folder / name / "config.json").write_text("{}")
     shards = {"a": "part-1.safetensors", "b": "part-2.safetensors"}
@@ -200,15 +204,15 @@ def pipeline(folder: Path) -> Path:
         (None, []),
         ("transformer/part-2.safetensors", ["transformer/part-2.safetensors"]),
         ("vae/model.safetensors", ["vae/*.safetensors"]),
-        ("tokenizer/vocab.json", ["tokenizer/"]),
+        ("vae/config.json", ["vae/config.json"]),
+        ("tokenizer/merges.txt", ["tokenizer/tokenizer.json"]),
     ],
 )
 def test_a_half_fetched_pipeline_is_not_here(lost: str | None, missing: list[str], tmp_path: Path) -> None:
     folder = pipeline(tmp_path / "pipe")
     if lost:
         (folder / lost).unlink()
-        if not any((folder / lost).parent.iterdir()):
-            (folder / lost).parent.rmdir()
+    (folder / "vae" / "model.fp16.safetensors").write_bytes(b"w")  # no pipeline here reads it
     assert weights.missing_here(str(folder), None) == missing
     assert weights.is_here(str(folder), None) == (not missing)
 
@@ -223,6 +227,22 @@ def test_a_local_path_is_named_by_its_bytes_and_not_by_where_it_lies(tmp_path: P
     assert one == two == {"sha256": hashlib.sha256(f"model.safetensors\0{file}\n".encode()).hexdigest()}
     (tmp_path / "two" / "model.safetensors").write_bytes(b"changed")
     assert weights.identity(str(tmp_path / "two"), None) != one
+
+
+def test_copies_in_another_type_are_no_part_of_the_name_unless_one_is_given_itself(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    before = weights.identity(str(tmp_path), None)
+    (tmp_path / "model.fp16.safetensors").write_bytes(b"weights")
+    assert weights.identity(str(tmp_path), None) == before
+    file = hashlib.sha256(b"weights").hexdigest()
+    one = hashlib.sha256(f"model.fp16.safetensors\0{file}\n".encode()).hexdigest()
+    assert weights.identity(str(tmp_path / "model.fp16.safetensors"), None) == {"sha256": one}
+
+
+def test_a_part_of_a_pipeline_that_is_gone_is_named_by_its_folder(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path / "pipe")
+    shutil.rmtree(folder / "tokenizer")
+    assert weights.missing_here(str(folder), None) == ["tokenizer/"]
 
 
 def test_a_hub_id_is_named_by_its_revision() -> None:

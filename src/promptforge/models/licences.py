@@ -45,9 +45,9 @@ KNOWN: Mapping[str, KnownModel] = {
         KnownModel("stabilityai/stable-diffusion-3.5-medium", STABILITY, 16),
         KnownModel("stabilityai/stable-diffusion-3.5-large", STABILITY, 26),
         KnownModel("stabilityai/stable-diffusion-3.5-large-turbo", STABILITY, 26),
-        KnownModel("stabilityai/stable-diffusion-xl-base-1.0", OPENRAIL_PP, 20),
-        KnownModel("stabilityai/sdxl-turbo", STABILITY_NC, 20),
-        KnownModel("stable-diffusion-v1-5/stable-diffusion-v1-5", OPENRAIL_M, 8),
+        KnownModel("stabilityai/stable-diffusion-xl-base-1.0", OPENRAIL_PP, 14),
+        KnownModel("stabilityai/sdxl-turbo", STABILITY_NC, 14),
+        KnownModel("stable-diffusion-v1-5/stable-diffusion-v1-5", OPENRAIL_M, 6),
         KnownModel("Qwen/Qwen-Image", APACHE, 54),
     )
 }

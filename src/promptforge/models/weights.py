@@ -16,14 +16,25 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from fnmatch import fnmatch
 from pathlib import Path
 
 from promptforge.errors import ConfigError, EnvironmentFault
+from promptforge.models.digests import sha256_of
 
 #: What a model may consist of. Pickles (.bin, .pt, .ckpt) and Python files are not among them.
 SAFE_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja", "*.toml")
+#: Second copies in other types, which a pipeline reads only if it is asked for them by name: nobody here does.
+VARIANTS = ("*.fp16*", "*.bf16*", "*.non_ema*")
 _HUB_ID = re.compile(r"\A[\w.-]+/[\w.-]+\Z")
+#: Files of which one set is enough for a tokenizer.
+_TOKENIZERS = (
+    ("tokenizer.json",),
+    ("vocab.json", "merges.txt"),
+    ("spiece.model",),
+    ("tokenizer.model",),
+    ("vocab.txt",),
+)
 _REVISION = re.compile(r"\A[0-9a-f]{40}\Z")
 TOKEN_VARIABLE = "HF_TOKEN"
 
@@ -53,8 +64,9 @@ def locate(
 ) -> Path:
     """The folder (or the one local file) with the model's files; fetched from the hub where they are not here yet.
 
-    `needs`: glob patterns of the files that are wanted. `gib`: their size, for the message. HF_HUB_OFFLINE=1 keeps it
-    off the network. Raises EnvironmentFault naming the model, the licence to accept, the token to set, the disk needed.
+    `needs`: glob patterns of the files that are wanted; VARIANTS never are. `gib`: their size, for the message.
+    HF_HUB_OFFLINE=1 keeps it off the network. Raises EnvironmentFault naming the model, the licence to accept, the
+    token to set, the disk needed.
     """
     check(source, revision)
     if is_local(source):
@@ -74,7 +86,7 @@ def locate(
     size = f", {gib:g} GiB of disk" if gib else ""
     what = f"{source} at {str(revision)[:12]}"
     try:
-        folder = Path(snapshot_download(source, revision=revision, allow_patterns=list(needs)))
+        folder = Path(snapshot_download(source, revision=revision, **_chosen(needs)))
     except GatedRepoError as exc:
         raise EnvironmentFault(
             f"{what}: gated; accept its licence{f' ({licence})' if licence else ''} on its page with your account, and"
@@ -110,8 +122,14 @@ def locate(
 
 def command(source: str, revision: str | None, needs: Sequence[str] = SAFE_FILES) -> str:
     """What a person types to fetch the files; none of the repository's others."""
-    chosen = " ".join(f"--include '{pattern}'" for pattern in needs)
-    return f"hf download {source} --revision {revision} {chosen}"
+    chosen = [f"--include '{pattern}'" for pattern in needs]
+    if any(pattern.endswith(".safetensors") for pattern in needs):
+        chosen += [f"--exclude '{pattern}'" for pattern in VARIANTS]
+    return f"hf download {source} --revision {revision} {' '.join(chosen)}"
+
+
+def _chosen(needs: Sequence[str]) -> dict[str, list[str]]:
+    return {"allow_patterns": list(needs), "ignore_patterns": list(VARIANTS)}
 
 
 def is_here(source: str, revision: str | None, needs: Sequence[str] = ("*.json",)) -> bool:
@@ -130,7 +148,7 @@ def missing_here(source: str, revision: str | None, needs: Sequence[str] = ("*.j
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(source, revision=revision, allow_patterns=list(needs), local_files_only=True))
+        folder = Path(snapshot_download(source, revision=revision, local_files_only=True, **_chosen(needs)))
     except (LocalEntryNotFoundError, OSError, ValueError):
         return ["everything"]
     return sorted(_absent(folder))
@@ -152,7 +170,7 @@ def revisions_here(source: str) -> list[str]:
 
 def _absent(folder: Path) -> Iterator[str]:
     """Files that the folder's indexes name and that are not there; or that it has no weights at all."""
-    if not any(path.exists() for path in folder.rglob("*.safetensors")):
+    if not _has_weights(folder.rglob("*.safetensors")):
         yield "*.safetensors"
     for index in folder.rglob("*.safetensors.index.json"):
         named = _json(index).get("weight_map")
@@ -160,13 +178,30 @@ def _absent(folder: Path) -> Iterator[str]:
             if not (index.parent / str(name)).exists():
                 yield (index.parent / str(name)).relative_to(folder).as_posix()
     for name, what in _json(folder / "model_index.json").items():
-        if not isinstance(what, list) or name.startswith("_") or None in what:
-            continue
-        part = folder / name
-        if not part.is_dir():
-            yield f"{name}/"
-        elif (part / "config.json").exists() and not any(path.exists() for path in part.glob("*.safetensors")):
-            yield f"{name}/*.safetensors"
+        if isinstance(what, list) and not name.startswith("_") and None not in what:
+            yield from (f"{name}/{lack}" for lack in _lacks(folder / name, str(what[-1])))
+
+
+def _lacks(part: Path, kind: str) -> Iterator[str]:
+    """What a part of a pipeline needs to be read, by the name of its class."""
+    if not part.is_dir():
+        yield ""
+    elif "Tokenizer" in kind:
+        if not any(all((part / name).exists() for name in names) for names in _TOKENIZERS):
+            yield "tokenizer.json"
+    elif "Scheduler" in kind:
+        if not (part / "scheduler_config.json").exists():
+            yield "scheduler_config.json"
+    elif (part / "config.json").exists() != (has_weights := _has_weights(part.glob("*.safetensors"))):
+        yield "config.json" if has_weights else "*.safetensors"
+
+
+def _has_weights(paths: Iterable[Path]) -> bool:
+    return any(path.exists() and not _is_variant(path) for path in paths)
+
+
+def _is_variant(path: Path) -> bool:
+    return any(fnmatch(path.name, pattern) for pattern in VARIANTS)
 
 
 def _json(path: Path) -> dict[str, object]:
@@ -188,7 +223,8 @@ def identity(source: str, revision: str | None, needs: Sequence[str] = SAFE_FILE
     path = Path(source).expanduser()
     if not path.exists():
         raise EnvironmentFault(f"{path}: no such model file or folder; give the path of one, or a hub id")
-    return {"sha256": _digest(files_of(path, needs), path)}
+    files = files_of(path, needs)
+    return {"sha256": _digest(files if path.is_file() else [each for each in files if not _is_variant(each)], path)}
 
 
 def files_of(path: Path, needs: Sequence[str] = SAFE_FILES) -> list[Path]:
@@ -211,15 +247,6 @@ def require_safe(path: Path) -> Path:
 def _digest(paths: Iterable[Path], root: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        stat = path.stat()
         name = path.name if root.is_file() else path.relative_to(root).as_posix()
-        digest.update(f"{name}\0{_sha256(path, stat.st_size, stat.st_mtime_ns)}\n".encode())
+        digest.update(f"{name}\0{sha256_of(path)}\n".encode())
     return digest.hexdigest()
-
-
-@lru_cache(maxsize=4096)
-def _sha256(path: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file, once a process while its size and time stay: 1.5 s a GB."""
-    del size, changed
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -118,8 +118,9 @@ class Settings(BaseModel):
 def describe(settings: Settings, code: int) -> dict[str, Any]:
     """What decides a picture besides text and seed; `code` is the teacher's VERSION.
 
-    Hashes the files of a local model (1.5 s a GB, once a process). Raises EnvironmentFault where they are missing. The
-    version of diffusers is in it, whose schedulers decide the steps; without diffusers one can describe, not draw.
+    Hashes the files of a local model (2 s a GB, once while they stay as they are). Raises EnvironmentFault where they
+    are missing. The version of diffusers is in it, whose schedulers decide the steps; without diffusers one can
+    describe, not draw.
     """
     try:
         library = version("diffusers")
