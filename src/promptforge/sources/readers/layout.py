@@ -118,10 +118,11 @@ def _cached_layout(repo: str, revision: str, config: str | None, split: str, exc
     remedy = f"fetch it where there is a network with: hf download {repo} --repo-type dataset --revision {revision}"
     try:
         folder = Path(snapshot_download(repo, repo_type="dataset", revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError, ValueError):
+    except (LocalEntryNotFoundError, OSError, ValueError) as fault:
+        is_part = type(fault).__name__ == "IncompleteSnapshotError"  # newer than the oldest huggingface_hub we take
         raise EnvironmentFault(
-            f"{what}: not on this machine and the hub cannot be reached ({exc}); {remedy} (private or gated: with"
-            f" {TOKEN_VARIABLE} set); or give the path of a data set folder"
+            f"{what}: {'only a part of it is' if is_part else 'not'} on this machine and the hub cannot be reached"
+            f" ({exc}); {remedy} (private or gated: with {TOKEN_VARIABLE} set); or give the path of a data set folder"
         ) from exc
     try:
         chosen, said = _choose(str(folder), None, what, config, split)
