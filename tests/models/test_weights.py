@@ -286,3 +286,18 @@ def test_pickles_alone_are_refused(tmp_path: Path) -> None:
         weights.require_safe(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"")
     assert weights.require_safe(tmp_path) == tmp_path
+
+
+def test_with_the_hub_switched_off_a_run_misses_its_weights_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from promptforge import recipe
+    from promptforge.stages import parts
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found = parts.resolve(recipe.validate(recipe.read("flux-schnell"), "test"), "test")
+    with pytest.raises(
+        EnvironmentFault, match=r"regime\.model: .*FLUX.1-schnell at 741f7c3ce8b3 is not on this machine"
+    ):
+        parts.check_places({"regime": found.teacher})

@@ -137,6 +137,11 @@ def is_here(source: str, revision: str | None, needs: Sequence[str] = ("*.json",
     return not missing_here(source, revision, needs)
 
 
+def is_offline() -> bool:
+    """Whether the hub is switched off, as huggingface_hub reads it."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
 def missing_here(source: str, revision: str | None, needs: Sequence[str] = ("*.json",)) -> list[str]:
     """What of the files is not on this machine, sorted; asks no network. `needs` as for `locate`."""
     if is_local(source):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 VERSION = 1
 NEEDS: Need = "questions"
 INPUTS: tuple[Input, ...] = ("questions",)
+PLACES = ("model",)
 METRICS = {"presence": "number", "count_agreement": "number", "relation_agreement": "number", "boxes": "list"}
 
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.models.diffusion.response import ResponseSettings
 from promptforge.models.diffusion.settings import Settings
-from promptforge.models.weights import is_local, require_safe
+from promptforge.models.weights import is_local, is_offline, missing_here, require_safe
 from promptforge.protocols import Ask, Filter, LanguageModel, Licence, Picture, Score, Scorer, Source, Teacher
 from promptforge.recipe import Recipe, explain, nearest
 from promptforge.records import canonical_json, content_id, digest_of
@@ -292,11 +292,22 @@ def _check_metrics(recipe: Recipe, parts: Parts, where: str) -> None:
 
 
 def check_places(parts: Mapping[str, Part]) -> None:
-    """Raise EnvironmentFault for a local folder of weights that is not there or holds none; loads nothing."""
+    """Raise EnvironmentFault for weights that a run would miss after hours; loads and fetches nothing.
+
+    A local folder is there and holds some; where the hub is switched off, what comes from it is on this machine.
+    """
     for table, part in parts.items():
         for name in getattr(part.module, "PLACES", ()):
             place = getattr(part.params, name)
-            if not isinstance(place, str) or not is_local(place):
+            if not isinstance(place, str):
+                continue
+            if not is_local(place):
+                revision = getattr(part.params, f"{name}_revision", None) or getattr(part.params, "revision", None)
+                if revision and is_offline() and missing_here(place, revision):
+                    raise EnvironmentFault(
+                        f"{table}.{name}: {place} at {revision[:12]} is not on this machine, and HF_HUB_OFFLINE is set;"
+                        f" promptforge doctor --recipe shows how to fetch it"
+                    )
                 continue
             path = Path(place).expanduser()
             if not path.exists():
