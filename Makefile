@@ -17,6 +17,8 @@ FILE :=
 FORMAT :=
 RUN :=
 ARGS :=
+LABELS :=
+REPORT :=
 PYTEST_ARGS :=
 UPGRADE :=
 export RECIPE
@@ -25,7 +27,7 @@ export RECIPE
 unexport PYTHONDONTWRITEBYTECODE
 
 # FIELDS, since COLUMNS is the terminal's width. A misspelt variable would be ignored, and the wrong run made.
-KNOWN := RECIPE SOURCES AXIS FIELDS OUT SET SQL FILE FORMAT RUN ARGS PYTEST_ARGS UPGRADE PYTHON UV CI
+KNOWN := RECIPE SOURCES AXIS FIELDS OUT SET SQL FILE FORMAT RUN ARGS LABELS REPORT PYTEST_ARGS UPGRADE PYTHON UV CI
 STRAY := $(filter-out $(KNOWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
 $(if $(strip $(STRAY)),$(error $(strip $(STRAY)): no such setting; there are $(KNOWN)))
 
@@ -37,7 +39,7 @@ VLLM := .venv-vllm/.installed
 CACHES := .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-models shards query serve test test-models test-vllm lint style types layers lock clean distclean
+.PHONY: help setup setup-dev setup-models shards query serve test test-models test-vllm eval-filters lint style types layers lock clean distclean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z-]+:[^#]*## / { \
@@ -83,6 +85,11 @@ test-models: $(DEV) $(MODELS) ## Install the models' libraries and run what need
 
 test-vllm: $(VLLM) ## Opt-in: vLLM itself, on a CPU, in an environment of its own (2.5 GB); Linux, Python 3.11
 	@.venv-vllm/bin/python -m pytest -m vllm tests/models/language $(PYTEST_ARGS)
+
+eval-filters: $(CORE) ## Hold the filters against labelled sets: LABELS=folder [REPORT=out.json]
+	@if [ -z "$$LABELS" ]; then echo "make eval-filters needs LABELS=folder; see benchmarks/eval_filters.py" >&2; exit 2; fi; \
+	set -- "$$LABELS"; if [ -n "$$REPORT" ]; then set -- "$$@" --report "$$REPORT"; fi; \
+	exec $(BIN)/python benchmarks/eval_filters.py "$$@"
 
 lint: style types layers ## Check style, types and layers; make -k lint shows all faults at once
 
