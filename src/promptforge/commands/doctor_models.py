@@ -37,7 +37,7 @@ _PIPELINE = ("torch", "diffusers", "transformers", "accelerate", "safetensors", 
 _PACKAGES = {
     "teachers.diffusers": _PIPELINE,
     "scorers.detector": ("torch", "transformers", "safetensors"),
-    "models.language.server": ("openai", "httpx"),
+    "models.language.server": ("openai",),
     "models.language.vllm": ("vllm",),
 }
 _CLIP_FILES = ("open_clip_*.safetensors", "*.json", "*.txt", "*.model")
