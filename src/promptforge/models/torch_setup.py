@@ -12,6 +12,7 @@ other numbers or none.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,11 @@ def device_of(rank: int) -> str:
     if torch.cuda.is_available():
         return f"cuda:{rank % torch.cuda.device_count()}"
     return "cpu"
+
+
+def n_cores() -> int:
+    """Cores that this process may use: a batch system often leaves it a part of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def provenance(device: str) -> dict[str, str]:

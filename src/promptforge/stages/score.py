@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from promptforge import catalog
 from promptforge.errors import StoreFault
+from promptforge.models.torch_setup import n_cores
 from promptforge.protocols import Picture, Pixels, Rendering, Scorer
 from promptforge.records import Question, Scene
 from promptforge.stages.parts import Part, scores_of
@@ -21,7 +22,7 @@ from promptforge.stages.render import Measure, decode
 from promptforge.stages.run import Row, Run, Tally
 from promptforge.store import Commit, TableFile
 
-DECODERS = 2  # threads; decoding 1024 px takes 20 ms, and a scorer should never wait for it
+MOST_DECODERS = 16  # threads, one for each core up to here; 1024 px take 20 ms, a picture of CLIP on a GPU 1 ms
 SCORED_TOGETHER = 16
 
 _NEEDS = {
@@ -213,7 +214,7 @@ def score_rank(
                 yield {"scores": found}
 
     total = Tally("score")
-    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
+    with ThreadPoolExecutor(min(MOST_DECODERS, n_cores()), thread_name_prefix="decode") as pool:
         for name in pixels.names[rank::world]:
             shard = name.rpartition("/")[2].split("-")[1]  # that of the render whose pictures these are
             rows = files.get(name, [])
