@@ -84,7 +84,7 @@ def ours(path: str, rows: int | None, name: str, compiled: bool) -> dict[str, An
     }
 
 
-def limited(paths: list[str], gib: float, name: str) -> dict[str, Any]:
+def limited(paths: list[str], gib: float, name: str, compiled: bool) -> dict[str, Any]:
     """The same over files that are read in batches, in a process that may not take more address space."""
     from promptforge.stages.dedup import BATCH_ROWS
     from promptforge.stages.resemblance import compare
@@ -92,7 +92,8 @@ def limited(paths: list[str], gib: float, name: str) -> dict[str, Any]:
     from promptforge.stages.resemblance.settings import DedupSettings
 
     resource.setrlimit(resource.RLIMIT_AS, (int(gib * 2**30), int(gib * 2**30)))
-    settings = DedupSettings(**CONFIGURATIONS[name], compiled=False)
+    settings = DedupSettings(**CONFIGURATIONS[name], compiled=compiled)
+    compare.survivors(features(pa.array(["a fox in the snow"] * 2), settings), settings)  # tables, compiling
     clock, start = time.perf_counter(), time.process_time()
     parts = []
     for path in paths:
@@ -247,6 +248,7 @@ def quality(result: dict[str, Any], pairs: np.ndarray) -> dict[str, Any]:
 def child(python: str, core: int, *words: str) -> dict[str, Any]:
     """One measurement in a process of its own."""
     env = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "ARROW_NUM_THREADS"), "1")}
+    env["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # mimalloc reserves address space, which a limit would count
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         command = ["taskset", "-c", str(core), python, __file__, *words, "--into", out.name]
         subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -284,7 +286,7 @@ def compare_all(given: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"data": Path(given.data).name, "table": table}
     if given.million:
         result["million"] = {
-            name: _brief(child(python, given.core, given.million, "--only", name))
+            name: child(python, given.core, given.million, "--only", name, "--limit-gib", "3")
             for name, python, _ in turns
             if name != "rensa"
         }
@@ -316,8 +318,12 @@ def main() -> None:
     parser.add_argument("--into", type=Path)
     given = parser.parse_args()
     if given.limit_gib:
-        found = limited([given.data, *given.more], given.limit_gib, given.only or "default")
-        sys.stdout.write(json.dumps(found) + "\n")
+        name, _, compiled = (given.only or "default").partition("+")
+        found = limited([given.data, *given.more], given.limit_gib, name, bool(compiled))
+        if given.into:
+            given.into.write_text(json.dumps(found), "utf-8")
+        else:
+            sys.stdout.write(json.dumps(found) + "\n")
         return
     if given.only:
         name, _, compiled = given.only.partition("+")

@@ -108,6 +108,7 @@ def _kinds() -> tuple[dict[str, int], dict[str, int], dict[str, str]]:
         kinds[word] = kinds.get(word, 0) | OPENER
     kinds["of"] |= OF
     media = {word: number for number, word in enumerate(sorted(lists["media"]))}
+    media |= dict.fromkeys(str(style["photo"]).split(), len(media))  # one medium in several words
     same = style["same"]
     assert isinstance(same, dict)
     spellings = {str(key): str(value) for key, value in same.items()}
