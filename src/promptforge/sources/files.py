@@ -45,7 +45,8 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     paths: tuple[str, ...] = Field(
-        min_length=1, description="files or folders, in stream order; of a folder the files of a known kind, by name"
+        min_length=1,
+        description="files, folders or patterns (*train*.txt), in stream order; of a folder the files of a known kind",
     )
     name: str = Field("files", min_length=1, max_length=64, description="name of the source in every table")
     axis: Axis | None = Field(None, description="axis of rows whose axis column says none; null: told from the text")
@@ -156,6 +157,11 @@ def _files(paths: Sequence[str]) -> Iterator[Path]:
             if not inside:
                 raise SourceFault(f"{path}: a folder without any file of a known kind; expected {known}")
             yield from inside
+        elif not path.exists() and any(mark in path.name for mark in "*?["):
+            matching = sorted(item for item in path.parent.glob(path.name) if item.is_file())
+            if not matching:
+                raise SourceFault(f"{path}: no file there has such a name; check paths of the source")
+            yield from _files([str(item) for item in matching])
         elif not path.exists():
             whence = "" if path.is_absolute() else f" in {Path.cwd()}, where relative paths start"
             raise SourceFault(f"{path}: no such file or folder{whence}; check paths of the source")
