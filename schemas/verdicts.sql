@@ -14,7 +14,7 @@ COMMENT ON TABLE verdicts IS 'One row for each drop, and for each pass within th
 COMMENT ON COLUMN verdicts.row_id IS 'row of prompts';
 COMMENT ON COLUMN verdicts.prompt_id IS 'its prompt; null where the row could not be read';
 COMMENT ON COLUMN verdicts.stage IS 'stage that decided';
-COMMENT ON COLUMN verdicts.check_name IS 'check that decided: a module of filters/, the source, or exact_duplicate';
+COMMENT ON COLUMN verdicts.check_name IS 'check that decided: a module of filters/, the source, exact_duplicate, near_duplicate or contaminated';
 COMMENT ON COLUMN verdicts.verdict IS 'drop, or near_miss: kept, but close to the threshold';
 COMMENT ON COLUMN verdicts.reason IS 'stable snake_case code';
 COMMENT ON COLUMN verdicts.value IS 'what was measured, in the unit of the check';
