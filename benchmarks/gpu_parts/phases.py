@@ -138,9 +138,6 @@ def vae(bench: Bench) -> Record:
 
 def drawing(bench: Bench, size: int, batch: int) -> Record:
     """Our drawing code against the bare call, in turns: seconds, memory, share of the arithmetic limit."""
-    torch = load_torch()
-    if bench.device != "cpu":
-        torch._dynamo.reset()  # else the second size is compiled for any size, which runs slower than for one
     n_pictures = 2 * batch if batch == 1 else batch
     steps = bench.steps if batch == 1 else min(8, bench.steps)
     drawer = Drawer(bench.at(size=size, batch=batch, steps=steps))
