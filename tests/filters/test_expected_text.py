@@ -2,6 +2,8 @@
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from promptforge.filters import expected_text
 from promptforge.protocols import Finding
@@ -119,3 +121,28 @@ def test_what_people_write_on_signs_can_be_read(string):
 def test_a_row_has_one_finding():
     row = ('a sign that says "xqzwvk', "text_rendering", ["xqzwvk"], "quoted")
     assert [item.reason for item in check(row, readable=True, balanced_quotes=True)] == ["unbalanced_quotes"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.lists(
+            st.one_of(
+                st.text(max_size=30),
+                st.text(alphabet="bcdfgkxzAE1290 é!", max_size=40),
+                st.sampled_from(["a\x1cb c", "x1y2z3w4", "rhythms", "١٢٣a٤٥b"]),
+            ),
+            min_size=1,
+            max_size=3,
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_the_screen_of_a_column_leaves_out_no_row_that_a_bound_drops(rows):
+    rows = [[string.encode("utf-8", "replace").decode("utf-8") or "x" for string in row] for row in rows]
+    params = {"max_words": 3, "max_chars": 20, "readable": True, "scripts": ("latin", "han")}
+    found = check(*((" ".join(row), "text_rendering", row, "quoted") for row in rows), **params)
+    slow = expected_text.build(expected_text.Params(**params))
+    one_by_one = [slow._look(place, " ".join(row), row, "quoted") for place, row in enumerate(rows)]
+    assert found == [finding for finding in one_by_one if finding is not None]

@@ -65,6 +65,7 @@ def test_on_marks_of_every_kind_too(texts):
         assert findings(module, texts, expected) == alone(module, texts, expected), module.__name__
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(_texts, st.text(max_size=60)), min_size=1, max_size=8))
 def test_a_column_is_cut_into_the_same_words_as_each_text(texts):
     texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
@@ -77,6 +78,7 @@ def test_a_column_is_cut_into_the_same_words_as_each_text(texts):
     assert cut == [words_in(text) for text in texts]
 
 
+@settings(deadline=None)
 @given(st.lists(_texts, min_size=1, max_size=8))
 def test_logits_of_a_column_are_those_of_each_text(texts):
     assert model().logits(tokens_of(pa.array(texts))).tolist() == pytest.approx([model().logit(t) for t in texts])

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, get_args
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,6 +32,11 @@ _OTHER_QUOTES = "“”„‟＂〝〞«»‹›「」『』"
 _ENDLESS = 25  # letters of one word: longer ones are no words
 _RANDOM = 8  # characters of a word that mixes letters and digits again and again
 _SWITCHES = 3
+# For RE2: what `_is_noise` may take for noise holds one of these.
+_UNREADABLE = (
+    rf"[^\s]{{{_ENDLESS + 1}}}|[B-DF-HJ-NP-TV-XZb-df-hj-np-tv-xz]{{5}}|\p{{Nd}}[^\s\p{{Nd}}]+\p{{Nd}}|"
+    r"[^\s\p{Nd}]\p{Nd}+[^\s\p{Nd}]"
+)
 _VOWELS = re.compile(r"[aeiouyàâäãåáæèéêëìíîïòóôöõøœùúûüýÿ]", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z]{5,}")
 
@@ -79,7 +86,10 @@ class _ExpectedText:
         if self._params.max_words or self._params.max_chars or self._params.scripts or self._params.readable:
             given = pc.fill_null(pc.or_kleene(given, wanted), False)
         # Strings that were parsed from the text stand in it: only given ones need a look.
-        look = pc.indices_nonzero(pc.and_(pc.fill_null(given, False), pc.greater(lengths, 0)))
+        from_source = pc.fill_null(pc.equal(rows["expected_origin"], "source"), False)
+        doubtful = pc.or_(from_source, pa.array(self._doubtful(rows["expected_text"])))
+        given = pc.and_(pc.fill_null(given, False), doubtful)
+        look = pc.indices_nonzero(pc.and_(given, pc.greater(lengths, 0)))
         some = rows.take(look).to_pylist()
         for row, values in zip(look.to_pylist(), some, strict=True):
             finding = self._look(row, values["text_clean"], values["expected_text"], values["expected_origin"])
@@ -87,6 +97,27 @@ class _ExpectedText:
                 found.append(finding)
         first = {finding.row: finding for finding in reversed(found)}
         return [first[row] for row in sorted(first)]
+
+    def _doubtful(self, column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+        """Rows with strings that a bound may drop; every row that one would drop is among them."""
+        params = self._params
+        lists = column.combine_chunks()
+        found = np.zeros(len(lists), bool)
+        rows = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+        strings = pc.list_flatten(lists)
+        hits = np.zeros(len(strings), bool)
+        if params.max_words is not None:
+            blanks = pc.count_substring_regex(strings, r"[\s\x{1c}-\x{1f}\x{85}\pZ]+").to_numpy(zero_copy_only=False)
+            found |= np.bincount(rows, blanks + 1, minlength=len(lists)) > params.max_words
+        if params.max_chars is not None:
+            hits |= pc.utf8_length(strings).to_numpy(zero_copy_only=False) > params.max_chars
+        if params.scripts:
+            hits |= ~pc.string_is_ascii(strings).to_numpy(zero_copy_only=False) | ("latin" not in params.scripts)
+        if params.readable:
+            hits |= pc.match_substring_regex(strings, _UNREADABLE).to_numpy(zero_copy_only=False)
+            hits |= ~pc.match_substring_regex(strings, r"[\pL\pN]").to_numpy(zero_copy_only=False)
+        found[rows[hits]] = True
+        return found
 
     def _unbalanced(self, rows: pa.Table, wanted: pa.ChunkedArray) -> list[Finding]:
         text = rows["text_clean"]

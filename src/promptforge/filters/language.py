@@ -33,10 +33,12 @@ LANGUAGES = tuple(
     """ar bg bn ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv nl no pl pt ro ru sk sl sv ta th tr uk ur
     vi zh""".split()  # noqa: SIM905
 )
-_ENOUGH = 0.4  # share of words that English knows, less those of other languages
+_ENOUGH = 0.3  # share of words that English knows, less those of other languages
 _SOME = 0.2  # up to _ENOUGH: names and inventions among English words, more of which only a sure identifier outweighs
 _SURE = 0.9
+_READ = 100  # characters that the identifier sees: time grows with them, and more tell it little
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]")
+_DIGIT = re.compile("[0-9]")
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -87,7 +89,7 @@ class _Language:
         some = rows.select(list(self.columns)).take(pa.array(suspects, pa.int64())).to_pylist()
         found = []
         for row, values in zip(suspects, some, strict=True):
-            finding = look(row, values["text_clean"], values["expected_text"] or (), self._params)
+            finding = _told(row, values["text_clean"], values["expected_text"] or (), self._params)
             if finding is not None:
                 found.append(finding)
         return found
@@ -102,9 +104,11 @@ class _Language:
         some = text.take(rest)
         tokens = tokens_of(some)
         signs = _signs(tokens.vocabulary)
-        shares = tokens.sums(signs) / np.maximum(tokens.counts, 1)
+        plain = pc.invert(pc.match_substring_regex(tokens.vocabulary, "[0-9]")).to_numpy(zero_copy_only=False)
+        counts = tokens.sums(plain.astype(np.float64))
+        shares = tokens.sums(signs * plain) / np.maximum(counts, 1)
         latin = pc.invert(pc.match_substring_regex(some, r"[^\P{L}\p{Latin}]")).to_numpy(zero_copy_only=False)
-        known = (shares >= _ENOUGH) & latin & (tokens.counts > 0)
+        known = (shares >= _ENOUGH) & latin & (counts > 0)
         found: list[int] = rest.filter(pa.array(~known)).to_pylist()
         return found
 
@@ -113,6 +117,11 @@ def look(row: int, text: str, expected: Sequence[str], params: Params) -> Findin
     """The word on one text; `expected` are its strings to be drawn."""
     if "en" in params.languages and _plainly_english(text):
         return None
+    return _told(row, text, expected, params)
+
+
+def _told(row: int, text: str, expected: Sequence[str], params: Params) -> Finding | None:
+    """The word on a text that is not plainly English."""
     for string in sorted(filter(None, expected), key=len, reverse=True):
         text = text.replace(string, " ")
     letters, latin = len(_LETTER.findall(text)), len(_LATIN.findall(text))
@@ -150,7 +159,9 @@ def _is_latin(letter: str) -> bool:
 
 
 def _share(words: Sequence[str]) -> float:
+    """Words that English knows less those of other languages; what holds a digit is of no language."""
     known, others = _known(), _others()
+    words = [word for word in words if not _DIGIT.search(word)]
     return sum((word in known) - (word in others) for word in words) / max(len(words), 1)
 
 
@@ -200,7 +211,7 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 def _identified(text: str) -> tuple[str, float]:
     """The identifier's language and its probability."""
-    language, probability = _identifier().classify(text.lower())
+    language, probability = _identifier().classify(text[:_READ].lower())
     return str(language), float(probability)
 
 

@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
-from promptforge.filters.words.tokens import blanked, words_in
+from promptforge.filters.words.tokens import lowered, parted, words_in
 from promptforge.protocols import Filter, Finding
 
 VERSION = 1
 
 _PHRASE = 3  # words
-_BINS = 256
+_SAME_LETTERS = r"[^\x00-\x7f]{8}"  # may be one letter of several bytes, eight times
 _SCRIPTS_WITHOUT_BLANKS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -71,7 +71,7 @@ class _Repetition:
 
 def look(row: int, text: str, params: Params) -> Finding | None:
     """The word on one text."""
-    run = re.search(rf"(.)\1{{{params.max_same_character},}}", text, re.IGNORECASE)
+    run = re.search(rf"(.)\1{{{params.max_same_character},}}", lowered(text))
     if run:
         length = float(len(run[0]))
         return Finding(row, "drop", "repeated_character", length, float(params.max_same_character), run[1])
@@ -104,9 +104,12 @@ def _in_a_row(words: Sequence[str]) -> tuple[str, int]:
 
 def _widest_phrase(words: Sequence[str]) -> tuple[tuple[str, ...], float]:
     """The run of three words that comes back and covers most, and its share of the words."""
+    runs = list(zip(words, words[1:], words[2:], strict=False))
+    if len(set(runs)) == len(runs):
+        return (), 0.0
     places: dict[tuple[str, ...], list[int]] = {}
-    for at in range(len(words) - _PHRASE + 1):
-        places.setdefault(tuple(words[at : at + _PHRASE]), []).append(at)
+    for at, run in enumerate(runs):
+        places.setdefault(run, []).append(at)
     best: tuple[str, ...] = ()
     most = 0
     for phrase, found in places.items():
@@ -118,57 +121,61 @@ def _widest_phrase(words: Sequence[str]) -> tuple[tuple[str, ...], float]:
 
 
 def _suspicious(texts: pa.Array, params: Params) -> npt.NDArray[np.bool_]:
-    """Rows that `look` might drop; every row that it would drop is among them."""
+    """Rows that `look` might drop; every row that it would drop is among them. `texts` are lowered."""
     n = len(texts)
     if n == 0 or texts.buffers()[2] is None:
         return np.zeros(n, bool)
+    found: npt.NDArray[np.bool_] = pc.match_substring_regex(texts, _SAME_LETTERS).to_numpy(zero_copy_only=False)
+    found = found.copy()
     edges = np.frombuffer(texts.buffers()[1], np.int32)[: n + 1].astype(np.int64)
     data = np.frombuffer(texts.buffers()[2], np.uint8)[: edges[-1]]
-    found = np.zeros(n, bool)
-    # Other letters than ASCII, of several bytes each, are looked at row by row.
-    found |= pc.invert(pc.string_is_ascii(texts)).to_numpy(zero_copy_only=False)
     same = data[1:] == data[:-1]
     for step in (1, 2, 3):  # runs of 2, 4 and 7 equal neighbours: 8 equal bytes
         same = same[step:] & same[:-step]
-    _mark(found, edges, np.flatnonzero(same))
-    data = np.frombuffer(blanked(texts).buffers()[2], np.uint8)[: edges[-1]]
-    inside = data != ord(" ")
-    change = np.flatnonzero(np.diff(inside.view(np.int8), prepend=0, append=0))
-    starts, ends = change[::2], change[1::2]
-    if len(starts) == 0:
-        return found
-    # A word may run from one text into the next: such a pair is parted where the next text begins.
-    starts, ends = _parted(starts, ends, edges)
-    first, last, size = data[starts].astype(np.int64), data[ends - 1].astype(np.int64), ends - starts
-    second = data[np.minimum(starts + 1, ends - 1)].astype(np.int64)
-    name = (first * 31 + second * 57 + last * 7 + size * 13) & (_BINS - 1)
-    row_of = np.searchsorted(edges, starts, side="right") - 1
-    beside = (name[1:] == name[:-1]) & (row_of[1:] == row_of[:-1]) & (size[1:] == size[:-1])
-    for _ in range(params.max_in_a_row - 1):
-        beside = beside[1:] & beside[:-1]
-    found[row_of[np.flatnonzero(beside)]] = True
-    firsts = np.flatnonzero(np.diff(row_of, prepend=-1))
-    bins = np.zeros(len(firsts), np.int64)
-    bit = np.uint64(1) << (name & 63).astype(np.uint64)
-    for part in range(_BINS // 64):
-        bins += np.bitwise_count(np.bitwise_or.reduceat(np.where(name >> 6 == part, bit, np.uint64(0)), firsts))
-    words = np.diff(np.append(firsts, len(starts)))
-    # A phrase of three that covers more than a share s of n words leaves fewer than (1 - s) * n + 3 different ones.
-    most = np.maximum(params.min_distinct_share * words, (1 - params.max_phrase_share) * words + _PHRASE)
-    few = (bins < most) & (words >= params.min_words)
-    found[row_of[firsts[few]]] = True
+    found[np.searchsorted(edges, np.flatnonzero(same), side="right") - 1] = True
+    _mark_words(found, parted(texts), params)
     return found
 
 
-def _mark(found: npt.NDArray[np.bool_], edges: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> None:
-    found[np.searchsorted(edges, places, side="right") - 1] = True
+def _mark_words(found: npt.NDArray[np.bool_], texts: pa.Array, params: Params) -> None:
+    """Mark the rows whose words may repeat; in `texts` blanks alone part words."""
+    edges = np.frombuffer(texts.buffers()[1], np.int32)[: len(texts) + 1].astype(np.int64)
+    data = np.frombuffer(texts.buffers()[2], np.uint8)[: edges[-1]]
+    is_edge = np.zeros(len(data) + 1, bool)
+    is_edge[edges] = True
+    inside = np.concatenate([[False], data != ord(" "), [False]])
+    starts = np.flatnonzero(inside[1:-1] & (~inside[:-2] | is_edge[:-1]))
+    last = np.flatnonzero(inside[1:-1] & (~inside[2:] | is_edge[1:]))
+    # Bytes wrap around at 256 on their own, which makes as many bins.
+    size = (last - starts).astype(np.uint8)
+    name = data[starts] * np.uint8(31) + data[np.minimum(starts + 1, last)] * np.uint8(57)
+    name += data[last] * np.uint8(7) + size * np.uint8(13)
+    firsts = np.searchsorted(starts, edges)
+    words = np.diff(firsts)
+    row_of = np.repeat(np.arange(len(texts)), words)
+    beside = (name[1:] == name[:-1]) & (row_of[1:] == row_of[:-1])
+    for _ in range(params.max_in_a_row - 1):
+        beside = beside[1:] & beside[:-1]
+    found[row_of[np.flatnonzero(beside)]] = True
+    # A phrase of three that covers more than a share s of n words leaves fewer than (1 - s) * n + 3 different ones.
+    most = np.maximum(params.min_distinct_share * words, (1 - params.max_phrase_share) * words + _PHRASE)
+    long = np.flatnonzero(words >= params.min_words)
+    few = long[_bins(name, firsts, long, 1) < most[long]]
+    found[few[_bins(name, firsts, few, 4) < most[few]]] = True
 
 
-def _parted(
-    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Runs of word bytes, cut where one text ends and the next begins."""
-    inner = np.unique(edges[1:-1])
-    at = np.searchsorted(starts, inner, side="right") - 1
-    cut = inner[(at >= 0) & (inner > starts[np.maximum(at, 0)]) & (inner < ends[np.maximum(at, 0)])]
-    return np.sort(np.concatenate([starts, cut])), np.sort(np.concatenate([ends, cut]))
+def _bins(
+    name: npt.NDArray[np.uint8], firsts: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], parts: int
+) -> npt.NDArray[np.int64]:
+    """Different names modulo 64 * parts among each row's words: at most as many as there are different words."""
+    if len(rows) == 0:
+        return np.zeros(0, np.int64)
+    counts = firsts[rows + 1] - firsts[rows]
+    begin = np.cumsum(counts) - counts
+    some = name[np.arange(counts.sum()) + np.repeat(firsts[rows] - begin, counts)]
+    bit = np.uint64(1) << (some & np.uint8(63)).astype(np.uint64)
+    total = np.zeros(len(rows), np.int64)
+    for part in range(parts):
+        own = bit if parts == 1 else np.where(some >> 6 == part, bit, np.uint64(0))
+        total += np.bitwise_count(np.bitwise_or.reduceat(own, begin))
+    return total

@@ -46,9 +46,10 @@ def unit(run: Run, generated: Commit) -> Unit:
             found += _verdicts(name, rows, findings)
             dropped = [finding.row for finding in findings if finding.verdict == "drop"]
             counts[f"dropped_{name}"] = len(dropped)
-            alive = np.ones(rows.num_rows, dtype=bool)
-            alive[dropped] = False
-            rows = rows.filter(pa.array(alive))
+            if dropped:  # a copy of every column otherwise
+                alive = np.ones(rows.num_rows, dtype=bool)
+                alive[dropped] = False
+                rows = rows.filter(pa.array(alive))
         return {"verdicts": pa.Table.from_pylist(found, schema=arrow_schema("verdicts"))}, counts
 
     return Unit("filter", generated.shard, digest, make)

@@ -58,12 +58,7 @@ def tokens_of(texts: pa.ChunkedArray | pa.Array) -> Tokens:
     column = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     if len(column) == 0:
         return Tokens(np.zeros(1, np.int64), np.zeros(0, np.int64), pa.array([], pa.string()))
-    foreign = pc.invert(pc.string_is_ascii(column))
-    if pc.any(foreign).as_py():
-        some = pc.replace_substring_regex(column.filter(foreign), _APOSTROPHES, "'")
-        column = pc.replace_with_mask(column, foreign, pc.replace_substring_regex(some, _OTHERS, " "))
-    column = pc.ascii_lower(column)
-    lists = pc.ascii_split_whitespace(blanked(column))
+    lists = pc.ascii_split_whitespace(parted(pc.ascii_lower(column)))
     words = pc.list_flatten(lists)
     starts = np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy(zero_copy_only=False))])
     filled = pc.not_equal(words, "")  # a text that begins or ends with a blank gives empty words
@@ -74,7 +69,16 @@ def tokens_of(texts: pa.ChunkedArray | pa.Array) -> Tokens:
     return Tokens(starts.astype(np.int64), coded.indices.to_numpy().astype(np.int64), coded.dictionary)
 
 
-def blanked(column: pa.Array) -> pa.Array:
+def parted(column: pa.Array) -> pa.Array:
+    """Lowered texts in which blanks alone part words, and nothing but words is left."""
+    foreign = pc.invert(pc.string_is_ascii(column))
+    if pc.any(foreign, min_count=0).as_py():
+        some = pc.replace_substring_regex(column.filter(foreign), _APOSTROPHES, "'")
+        column = pc.replace_with_mask(column, foreign, pc.replace_substring_regex(some, _OTHERS, " "))
+    return _blanked(column)
+
+
+def _blanked(column: pa.Array) -> pa.Array:
     """A lowered column with blanks for all ASCII that parts words, byte by byte: no text changes its length."""
     offsets = column.buffers()[1]
     data = column.buffers()[2]
@@ -90,7 +94,9 @@ def blanked(column: pa.Array) -> pa.Array:
         inside[middle] = _LETTER[raw[marks[middle] - 1]] & _LETTER[raw[marks[middle] + 1]]
         kept[marks[~inside]] = ord(" ")
         edges = np.frombuffer(offsets, np.int32)[: len(column) + 1].astype(np.int64)
-        kept[marks[np.isin(marks, edges) | np.isin(marks + 1, edges)]] = ord(" ")
+        is_edge = np.zeros(len(raw) + 1, bool)
+        is_edge[edges] = True
+        kept[marks[is_edge[marks] | is_edge[marks + 1]]] = ord(" ")
     return pa.Array.from_buffers(pa.string(), len(column), [None, offsets, pa.py_buffer(kept)])
 
 
@@ -98,7 +104,12 @@ def words_in(text: str) -> list[str]:
     """The words of one text."""
     if not text.isascii():
         text = _PYTHON_OTHERS.sub(_parts, re.sub(_APOSTROPHES, "'", text))
-    return _WORD.findall(text.translate(_UPPER))
+    return _WORD.findall(lowered(text))
+
+
+def lowered(text: str) -> str:
+    """A to Z lowered, every other letter as it is."""
+    return text.translate(_UPPER)
 
 
 def _parts(found: re.Match[str]) -> str:
