@@ -33,7 +33,8 @@ FROM rejects GROUP BY ALL ORDER BY axis, n DESC, stage, check_name, reason
 # The first in the stream, so that the report of the same rows is the same report.
 _EXAMPLES = """
 SELECT coalesce(r.axis, '(axis unknown)') AS axis, r.stage, coalesce(r.check_name, r.fate) AS check_name, r.reason,
-    r.row_id, r.prompt_id, h.row_id IS NOT NULL AS withheld, r.source_part, r.source_row, r.text, r.value, r.threshold, r.detail,
+    r.row_id, r.prompt_id, h.row_id IS NOT NULL AS withheld, r.source_part, r.source_row, r.text, r.value,
+    r.threshold, r.detail,
     w.source_part AS kept_part, w.source_row AS kept_row, w.text AS kept_text
 FROM rejects r JOIN prompts p USING (row_id)
 LEFT JOIN withheld h ON h.row_id = r.row_id
