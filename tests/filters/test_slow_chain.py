@@ -31,6 +31,8 @@ WITH_TARGETS = (boilerplate, language, visualness)  # and theirs the strings to 
 _WORDS = """a the cat don't 'hat' dog. red-blue très Hund und der ein of with 8k masterpiece www.a.com x@y.org <b> --ar
     (555) 867-5309 4111111111111111 9.1.2.3 「猫」 кот café’s ﬁre _x_ naked eye blood!!!!!!!!!!! gore glass $5 i you
     would because 42 Straße ÉTÉ .jpg photo.jpg stock photo""".split()  # noqa: SIM905
+# Python's Unicode tables are older than RE2's: what they lack is a letter to one and nothing to the other.
+_known = st.characters(exclude_categories=("Cs", "Cn"))
 _texts = st.lists(st.sampled_from(_WORDS), min_size=1, max_size=40).map(" ".join)
 
 
@@ -66,7 +68,7 @@ def test_on_marks_of_every_kind_too(texts):
 
 
 @settings(deadline=None)
-@given(st.lists(st.one_of(_texts, st.text(max_size=60)), min_size=1, max_size=8))
+@given(st.lists(st.one_of(_texts, st.text(_known, max_size=60)), min_size=1, max_size=8))
 def test_a_column_is_cut_into_the_same_words_as_each_text(texts):
     texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
     tokens = tokens_of(pa.array(texts, pa.string()))
