@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from promptforge import recipe
 from promptforge.errors import ConfigError
 from promptforge.filters import budget
 from promptforge.protocols import Finding
@@ -92,3 +93,10 @@ def test_where_a_tokenizer_lies_is_no_part_of_its_identity(files, tmp_path):
     one, other = (Part("budget", budget, budget.Params(t5=str(path))) for path in (root / "t5", copy))
     assert one.digest == other.digest
     assert one.digest != Part("budget", budget, budget.Params()).digest
+
+
+@pytest.mark.parametrize("name", ["flux-dev", "flux-schnell", "flux-dev-distill", "sd3"])
+def test_recipes_hold_prompts_against_their_own_regime_and_look_at_safety_first(name):
+    raw = recipe.read(name)
+    assert raw["filters"]["budget"]["max_tokens"] == raw["regime"]["max_sequence_length"]
+    assert next(iter(raw["filters"])) == "safety"
