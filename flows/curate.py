@@ -69,6 +69,12 @@ def dedup(root: str) -> Row:
     return asdict(pipeline.make_dedup(Path(root)))
 
 
+@task(task_run_name="decontaminate", **_TRIES)
+def decontaminate(root: str) -> Row:
+    """Prompts of benchmarks."""
+    return asdict(pipeline.make_decontaminate(Path(root)))
+
+
 @task(task_run_name="questions", **_TRIES)
 def questions(root: str) -> Row:
     """What is to be asked about each prompt's picture."""
@@ -127,6 +133,8 @@ def text(root: str, artifact: UUID) -> list[Row]:
     made = _timed(rows, start)
     meter(where).finish("filter")
     made += _one(lambda: dedup(root), where)
+    if open_run(where).decontaminate is not None:
+        made += _one(lambda: decontaminate(root), where)
     before, after = pipeline.kept(where)
     if before:
         meter(where).note(f"{after:,} of {before:,} rows kept by the checks ({after / before:.0%})")

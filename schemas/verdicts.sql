@@ -2,7 +2,7 @@
 CREATE TABLE verdicts (
     row_id     VARCHAR NOT NULL,
     prompt_id  VARCHAR,
-    stage      VARCHAR NOT NULL CHECK (stage IN ('generate', 'filter', 'dedup')),
+    stage      VARCHAR NOT NULL CHECK (stage IN ('generate', 'filter', 'dedup', 'decontaminate')),
     check_name VARCHAR NOT NULL,
     verdict    VARCHAR NOT NULL CHECK (verdict IN ('drop', 'near_miss')),
     reason     VARCHAR NOT NULL CHECK (regexp_full_match(reason, '[a-z][a-z0-9_]*')),

@@ -28,7 +28,8 @@ WITH steps AS (
     SELECT 0 AS step, 'generate' AS stage, 'rows in' AS check_name, axis, count(*) AS n_in, 0 AS n_dropped, '' AS reason
     FROM prompts GROUP BY axis
     UNION ALL
-    SELECT CASE stage WHEN 'generate' THEN 1 WHEN 'filter' THEN 2 WHEN 'dedup' THEN 3 ELSE 4 END,
+    SELECT CASE stage WHEN 'generate' THEN 1 WHEN 'filter' THEN 2 WHEN 'dedup' THEN 3
+        WHEN 'decontaminate' THEN 4 ELSE 5 END,
         stage, coalesce(check_name, fate), axis, NULL, count(*), reason
     FROM fates WHERE fate NOT IN ('accepted', 'undecided') GROUP BY ALL
 )
@@ -104,3 +105,13 @@ SELECT task, model, sum(n_requests)::BIGINT AS n_requests, sum(n_tokens_in)::BIG
     sum(n_tokens_out) / nullif(sum(seconds), 0) AS tokens_per_s, sum(price) AS price
 FROM llm_usage GROUP BY task, model ORDER BY task, model;
 COMMENT ON VIEW llm_cost IS 'What each language model was asked, by task: tokens, tokens answered a second, price. Failed tries count.';
+
+CREATE VIEW contamination_report AS
+SELECT c.benchmark, c.rule, c.action, count(*) AS n_prompts,
+    count(DISTINCT c.benchmark_prompt_id) AS n_benchmark_prompts,
+    count(*) FILTER (p.axis = 'image_quality') AS n_image_quality,
+    count(*) FILTER (p.axis = 'semantic_understanding') AS n_semantic_understanding,
+    count(*) FILTER (p.axis = 'text_rendering') AS n_text_rendering
+FROM contamination c JOIN prompts p ON p.row_id = c.row_id
+GROUP BY ALL ORDER BY ALL;
+COMMENT ON VIEW contamination_report IS 'Prompts in which something of a benchmark was found, by benchmark and rule; a prompt counts once for each rule.';

@@ -204,6 +204,9 @@ class Recipe(_Strict):
     dedup: dict[str, Any] | None = Field(
         None, description="settings of near duplicates; left out: exact duplicates alone are dropped"
     )
+    decontaminate: dict[str, Any] | None = Field(
+        None, description="benchmarks whose prompts must not be in the set; left out: nothing is compared with any"
+    )
     regime: Regime
     render: Render = Render()
     questions: Questions = Questions()

@@ -24,6 +24,7 @@ from promptforge.models.weights import is_local, is_offline, missing_here, requi
 from promptforge.protocols import Ask, Filter, LanguageModel, Licence, Picture, Score, Scorer, Source, Teacher
 from promptforge.recipe import Recipe, explain, nearest
 from promptforge.records import canonical_json, content_id, digest_of
+from promptforge.stages.contamination.settings import DecontaminateSettings
 from promptforge.stages.resemblance.settings import DedupSettings
 
 
@@ -163,6 +164,7 @@ def resolve(recipe: Recipe, where: str) -> Parts:
         )
     _check_response(recipe, teacher, where, faults)
     _check_dedup(recipe, where, faults)
+    _check_decontaminate(recipe, where, faults)
     if faults:
         raise ConfigError("\n".join(faults))
     assert teacher is not None
@@ -223,6 +225,16 @@ def _check_dedup(recipe: Recipe, where: str, faults: list[str]) -> None:
         DedupSettings.model_validate(recipe.dedup)
     except ValidationError as exc:
         faults.append(explain(exc, DedupSettings, where, "dedup"))
+
+
+def _check_decontaminate(recipe: Recipe, where: str, faults: list[str]) -> None:
+    """Settings of decontamination; the benchmarks' files are looked at with those of the sources."""
+    if recipe.decontaminate is None:
+        return
+    try:
+        DecontaminateSettings.model_validate(recipe.decontaminate)
+    except ValidationError as exc:
+        faults.append(explain(exc, DecontaminateSettings, where, "decontaminate"))
 
 
 def _check_licence(recipe: Recipe, parts: Parts, where: str) -> None:

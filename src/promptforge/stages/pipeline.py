@@ -3,9 +3,9 @@
 Every function looks up what is in force by asking each stage for its units of work, so it may be called again at any
 time, by any process, and does only what is missing. The caller holds the folder's lock.
 
-    text_shards -> make_text (each shard) -> make_dedup -> make_questions -> make_plan -> make_render (each rank)
-    -> make_score (each rank) -> make_respond (each rank) -> make_lookalikes -> make_select -> make_publish;
-    advance puts finished stages in force
+    text_shards -> make_text (each shard) -> make_dedup -> make_decontaminate -> make_questions -> make_plan
+    -> make_render (each rank) -> make_score (each rank) -> make_respond (each rank) -> make_lookalikes -> make_select
+    -> make_publish; advance puts finished stages in force
 """
 
 from __future__ import annotations
@@ -20,7 +20,18 @@ from promptforge.errors import StoreFault
 from promptforge.protocols import Scorer
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
-from promptforge.stages import dedup, filter, generate, lookalikes, questions, render, respond, score, select
+from promptforge.stages import (
+    decontaminate,
+    dedup,
+    filter,
+    generate,
+    lookalikes,
+    questions,
+    render,
+    respond,
+    score,
+    select,
+)
 from promptforge.stages.parts import build_scorer, build_teacher
 from promptforge.stages.progress import meter
 from promptforge.stages.publish import publish
@@ -49,9 +60,17 @@ def _deduplicated(run: Run) -> list[Commit]:
     return [*text, _found(run, dedup.unit(run, text))]
 
 
+def _checked(run: Run) -> list[Commit]:
+    """Commits up to the last check of the text: decontamination where the recipe has it."""
+    text = _deduplicated(run)
+    if run.decontaminate is None:
+        return text
+    return [*text, _found(run, decontaminate.unit(run, text))]
+
+
 def _asked(run: Run) -> list[Commit]:
     """Commits up to the questions about each prompt, where a scorer wants them."""
-    text = _deduplicated(run)
+    text = _checked(run)
     if not run.parts.asks_questions:
         return text
     return [*text, _found(run, questions.unit(run, text))]
@@ -59,7 +78,7 @@ def _asked(run: Run) -> list[Commit]:
 
 def _planned(run: Run) -> list[Commit]:
     """Commits up to the plan, which reads nothing of the questions."""
-    return [*_asked(run), _found(run, render.plan_unit(run, _deduplicated(run)))]
+    return [*_asked(run), _found(run, render.plan_unit(run, _checked(run)))]
 
 
 def _scored(run: Run) -> list[Commit]:
@@ -80,6 +99,8 @@ def text_shards(root: Path) -> int:
     """Number of text shards of the run; every input file is looked at, and a bad one raises here."""
     run = open_run(root)
     shards = generate.shards(run)
+    if run.decontaminate is not None:
+        decontaminate.digest_of_files(run.decontaminate)
     meter(root).expect("generate", sum(shard.stop - shard.start for shard in shards))
     return len(shards)
 
@@ -101,10 +122,19 @@ def make_dedup(root: Path) -> Tally:
     return tally
 
 
-def kept(root: Path) -> tuple[int, int]:
-    """Input rows, and how many of them no check dropped; after make_dedup."""
+def make_decontaminate(root: Path) -> Tally:
+    """Prompts of benchmarks among the kept ones; nothing where the recipe names no benchmark."""
     run = open_run(root)
-    with catalog.connect(run.store, _deduplicated(run)) as con:
+    if run.decontaminate is None:
+        return Tally("decontaminate")
+    _, tally = run.work(decontaminate.unit(run, _deduplicated(run)))
+    return tally
+
+
+def kept(root: Path) -> tuple[int, int]:
+    """Input rows, and how many of them no check dropped; after make_decontaminate."""
+    run = open_run(root)
+    with catalog.connect(run.store, _checked(run)) as con:
         ((rows, alive),) = con.sql("SELECT (SELECT count(*) FROM prompts), (SELECT count(*) FROM kept)").fetchall()
     return rows, alive
 
@@ -113,7 +143,7 @@ def make_plan(root: Path) -> Tally:
     """The list of pictures that are wanted; room for those that are to be tried again."""
     run = open_run(root)
     render.forget_unheld(run)
-    _, tally = run.work(render.plan_unit(run, _deduplicated(run)))
+    _, tally = run.work(render.plan_unit(run, _checked(run)))
     return tally
 
 
@@ -122,7 +152,7 @@ def make_questions(root: Path) -> Tally:
     run = open_run(root)
     if not run.parts.asks_questions:
         return Tally("questions")
-    _, tally = run.work(questions.unit(run, _deduplicated(run)))
+    _, tally = run.work(questions.unit(run, _checked(run)))
     return tally
 
 
@@ -198,7 +228,7 @@ def make_publish(root: Path) -> Tally:
 def make_all(root: Path, epoch: int, world: int = 1) -> list[Tally]:
     """Every stage in order, in this process and thread; the scheduler's flow does the same with tasks."""
     tallies = [tally for shard in range(text_shards(root)) for tally in make_text(root, shard)]
-    tallies += [make_dedup(root), make_questions(root), make_plan(root)]
+    tallies += [make_dedup(root), make_decontaminate(root), make_questions(root), make_plan(root)]
     for make in (make_render, make_score, make_respond):
         tallies += [make(root, rank, world) for rank in range(world)]
     tallies += [make_lookalikes(root), make_select(root), make_publish(root)]
@@ -218,7 +248,7 @@ def advance(root: Path, epoch: int, through: str) -> Head:
     if through != "publish" and latest and "publish" in latest.commits:
         return latest
     if through == "dedup":
-        commits = _deduplicated(run)
+        commits = _checked(run)
     else:
         commits = _scored(run) if through == "score" else _compared(run)
         if through in {"select", "publish"}:

@@ -28,6 +28,7 @@ from promptforge.schema import arrow_schema
 from promptforge.stages import parts as components
 from promptforge.stages.ask import STAGE as ASK
 from promptforge.stages.ask import Asker
+from promptforge.stages.contamination.settings import DecontaminateSettings
 from promptforge.stages.parts import Part, Parts
 from promptforge.store import Commit, Store
 
@@ -39,11 +40,11 @@ DATASET = "dataset"  # folder inside the run folder that publish makes and repla
 
 STAGES = (
     ASK,  # at work while another stage waits for it, several times in a run, and never done
-    *("generate", "filter", "dedup", "questions", "plan", "render"),
+    *("generate", "filter", "dedup", "decontaminate", "questions", "plan", "render"),
     *("score", "respond", "lookalikes", "select", "publish"),
 )
 #: Stages of some recipes; the others show none of them.
-OPTIONAL = frozenset({ASK, "questions", "respond", "lookalikes"})
+OPTIONAL = frozenset({ASK, "decontaminate", "questions", "respond", "lookalikes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +131,18 @@ class Run:
     @cached_property
     def resolved(self) -> dict[str, Any]:
         """The recipe without [run], with every default filled in: what a head and the manifest state."""
+        elsewhere = {"sources", "filters", "llm", "regime", "scorers", "run", "decontaminate"}
         return {
-            **self.recipe.model_dump(mode="json", exclude={"sources", "filters", "llm", "regime", "scorers", "run"}),
+            **self.recipe.model_dump(mode="json", exclude=elsewhere),
             **self.parts.resolved(),
+            "decontaminate": self.decontaminate and self.decontaminate.identity,
         }
+
+    @cached_property
+    def decontaminate(self) -> DecontaminateSettings | None:
+        """The recipe's table [decontaminate]; None where there is none."""
+        table = self.recipe.decontaminate
+        return None if table is None else DecontaminateSettings.model_validate(table)
 
     def work(self, unit: Unit) -> tuple[Commit, Tally]:
         """The commit of this unit, made now or found."""

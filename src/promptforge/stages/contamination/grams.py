@@ -1,0 +1,158 @@
+"""Word n-grams: their hashes, tables of those of a list of prompts, and where a batch of texts holds one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from promptforge.stages.contamination.words import I64, U64, Words
+
+_STEP = 0x9E3779B97F4A7C15
+_SPREAD = np.uint64(0xD6E8FEB86659FD93)
+_BACK = np.uint64(pow(0xD6E8FEB86659FD93, -1, 1 << 64))
+_BITS = (12, 22)
+NAMED = 2  #: mark of an n-gram that is in the table
+KNOWN = 1  #: mark of an n-gram that the list has
+
+
+def grams(hashes: U64, n: int) -> U64:
+    """Hash of the n words from each place on, over the ends of texts too; n - 1 places fewer than there are words."""
+    if len(hashes) < n:
+        return np.empty(0, np.uint64)
+    total, size = hashes, 1
+    for bit in f"{n:b}"[1:]:  # by doubling: 8 words take three steps
+        total = total[:-size] * np.uint64(pow(_STEP, size, 1 << 64)) + total[size:]
+        size *= 2
+        if bit == "1":
+            total = total[:-1] * np.uint64(_STEP) + hashes[size:]
+            size += 1
+    return total
+
+
+def grams_at(hashes: U64, n: int, at: I64) -> U64:
+    """The same at some places alone; none of them in the last n - 1 words."""
+    total = hashes[at]
+    for step in range(1, n):
+        total = total * np.uint64(_STEP) + hashes[at + step]
+    return total
+
+
+def places(words: Words, n: int) -> tuple[U64, I64]:
+    """The n-grams of each text and the text that each is of."""
+    found = grams(words.hashes, n)
+    rows = words.rows()
+    inside = rows[: len(found)] == rows[n - 1 :] if len(found) else np.empty(0, bool)
+    return found[inside], rows[: len(found)][inside].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Table:
+    """n-grams, each with the prompts that hold it: `owners[spans[i]:spans[i + 1]]` of `keys[i]`.
+
+    `keys` are the hashes times a constant, ascending, so their top bits lead to them: `starts` by these bits. `marks`
+    by the same bits say what a hash may be, NAMED and KNOWN; some that are neither are marked as well.
+    """
+
+    n: int
+    keys: U64
+    spans: I64
+    owners: I64
+    starts: npt.NDArray[np.int32]
+    marks: npt.NDArray[np.uint8]
+    shift: np.uint64
+
+    @classmethod
+    def of(cls, n: int, values: U64, owners: I64, known: U64 | None = None) -> Table:
+        """A table of these n-grams, each given once for each of its owners; `known` are others to be marked."""
+        values = values * _SPREAD
+        order = np.lexsort((owners, values))
+        values, owners = values[order], owners[order]
+        fresh = np.ones(len(values), bool)
+        fresh[1:] = values[1:] != values[:-1]
+        first = np.flatnonzero(fresh)
+        bits = min(max(len(first).bit_length() + 3, _BITS[0]), _BITS[1])
+        shift = np.uint64(64 - bits)
+        slot = (values[first] >> shift).astype(np.int64)
+        starts = np.searchsorted(slot, np.arange((1 << bits) + 1)).astype(np.int32)
+        marks = np.zeros(1 << bits, np.uint8)
+        if known is not None:
+            marks[((known * _SPREAD) >> shift).astype(np.int64)] = KNOWN
+        marks[slot] |= KNOWN | NAMED
+        return cls(n, values[first], np.append(first, len(values)).astype(np.int64), owners, starts, marks, shift)
+
+    def values(self) -> U64:
+        """The n-grams' hashes, in the order of `keys`."""
+        return self.keys * _BACK
+
+    def find(self, words: Words, at: I64 | None = None) -> tuple[I64, I64]:
+        """Text and number of the key wherever a text holds an n-gram of the table; `at`: the places to look at."""
+        if at is None:
+            return self.marked(words)[0]
+        if not len(at):
+            return at, at
+        return self._keys_of(words, at, grams_at(words.hashes, self.n, at) * _SPREAD)
+
+    def marked(self, words: Words) -> tuple[tuple[I64, I64], npt.NDArray[np.uint8]]:
+        """Text and key as `find` gives them, and the mark of the n-gram at each place, over the ends of texts too."""
+        found = grams(words.hashes, self.n) * _SPREAD
+        if not len(found):
+            none = np.empty(0, np.int64)
+            return (none, none), np.empty(0, np.uint8)
+        marks = self.marks[(found >> self.shift).astype(np.int64)]
+        at = np.flatnonzero(marks & NAMED)
+        return self._keys_of(words, at, found[at]), marks
+
+    def _keys_of(self, words: Words, at: I64, value: U64) -> tuple[I64, I64]:
+        slot = (value >> self.shift).astype(np.int64)
+        key, end = self.starts[slot].astype(np.int64), self.starts[slot + 1]
+        found: list[I64] = []
+        left = np.flatnonzero(key < end)
+        while len(left):  # as a rule a slot has one key
+            hit = self.keys[key[left]] == value[left]
+            found.append(left[hit])
+            left = left[~hit]
+            key[left] += 1
+            left = left[key[left] < end[left]]
+        some = np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
+        at, key = at[some], key[some]
+        row = np.searchsorted(words.offsets, at, side="right") - 1
+        inside = at + self.n <= words.offsets[row + 1]
+        return row[inside], key[inside]
+
+    def expand(self, row: I64, key: I64) -> tuple[I64, I64, I64]:
+        """Text, owner, and how many of the owner's n-grams stand in the text, of every pair that shares one."""
+        once, _ = counted((row << 32) | key)
+        row, key = once >> 32, once & 0xFFFFFFFF
+        size = self.spans[key + 1] - self.spans[key]
+        owner = self.owners[spread_out(self.spans[key], size)]
+        both, count = counted((np.repeat(row, size) << 32) | owner)
+        return both >> 32, both & 0xFFFFFFFF, count
+
+
+def spread_out(starts: I64, size: I64) -> I64:
+    """starts[0], starts[0] + 1, ... for size[0] numbers, then the same of the next."""
+    ends = np.cumsum(size)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total, dtype=np.int64) - np.repeat(ends - size - starts, size)
+
+
+def counted(values: I64) -> tuple[I64, I64]:
+    """Each value once, in order, and how often it came; np.unique hashes first, which takes three times as long."""
+    values = np.sort(values)
+    fresh = np.ones(len(values) + 1, bool)
+    fresh[1:-1] = values[1:] != values[:-1]
+    first = np.flatnonzero(fresh)
+    return values[first[:-1]], np.diff(first)
+
+
+def runs(marks: npt.NDArray[np.uint8], length: int) -> I64:
+    """Places from which on `length` marks in a row are set."""
+    if len(marks) < length:
+        return np.empty(0, np.int64)
+    gaps = np.flatnonzero(marks == 0)
+    edges = np.concatenate([np.array([-1]), gaps, np.array([len(marks)])])
+    size = np.diff(edges) - 1
+    long = np.flatnonzero(size >= length)
+    return spread_out(edges[long] + 1, size[long] - length + 1)
