@@ -51,7 +51,8 @@ def _through(run: Run) -> None:
 
 def _rows(run: Run, sql: str) -> list[tuple[Any, ...]]:
     with catalog.connect(run.store, pipeline._checked(run)) as con:
-        return con.sql(sql).fetchall()
+        found: list[tuple[Any, ...]] = con.sql(sql).fetchall()
+        return found
 
 
 def _verdicts(run: Run) -> dict[int, tuple[str, str, str]]:

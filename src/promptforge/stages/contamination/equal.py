@@ -9,29 +9,34 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from promptforge.stages.contamination.words import I64, U64
+from promptforge.stages.contamination.words import I64, U32
 from promptforge.texts import fold
+
+_BITS = 20
+_SHIFT = np.uint32(32 - _BITS)
 
 
 class Letters:
     """Prompts by their letters and digits in whatever order, the screen; then by their words, which decide."""
 
-    def __init__(self, letters: U64, texts: Sequence[str]) -> None:
+    def __init__(self, letters: U32, texts: Sequence[str]) -> None:
         self._order = np.argsort(letters, kind="stable")
         self._letters = letters[self._order]
         self._texts = texts
+        self._maybe = np.zeros(1 << _BITS, bool)
+        self._maybe[letters >> _SHIFT] = True
 
-    def find(self, letters: U64, text: Callable[[int], str]) -> tuple[I64, I64, I64]:
+    def find(self, letters: U32, text: Callable[[int], str]) -> tuple[I64, I64, I64]:
         """Text, prompt, and 1 for the same order of words, 0 for another."""
-        low = np.searchsorted(self._letters, letters, side="left")
-        hit = np.flatnonzero(self._letters[np.minimum(low, len(self._letters) - 1)] == letters)
-        hit = hit[letters[hit] != 0]
+        hit = np.flatnonzero(self._maybe[letters >> _SHIFT] & (letters != 0))
+        low = np.searchsorted(self._letters, letters[hit], side="left")
         found: list[tuple[int, int, int]] = []
-        for row in hit.tolist():
-            own = text(row)
-            for at in range(int(low[row]), len(self._letters)):
+        for row, first in zip(hit.tolist(), low.tolist(), strict=True):
+            own: str | None = None
+            for at in range(first, len(self._letters)):
                 if self._letters[at] != letters[row]:
                     break
+                own = text(row) if own is None else own
                 prompt = int(self._order[at])
                 kind = same_words(own, self._texts[prompt])
                 if kind is not None:

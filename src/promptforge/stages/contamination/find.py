@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -93,11 +92,12 @@ class Index:
             order = np.argsort(value)
             if len(own) and n < settings.ngram:
                 self._tiny[n] = value[order], own[order]
-        self._by_nouns: dict[tuple[str, ...], dict[Any, int]] | None = None
-
-    @lru_cache(maxsize=65_536)  # noqa: B019 - an index lives as long as its step
-    def _scene(self, prompt: int) -> Scene:
-        return scenes.parse(self.texts[prompt])
+        self._scenes_of = [scenes.parse(text) for text in texts]
+        self._by_nouns: dict[tuple[str, ...], dict[Any, int]] = {}
+        for number, scene in enumerate(self._scenes_of):
+            said = tuples_of(scene)
+            if said is not None:
+                self._by_nouns.setdefault(nouns_of(scene), {}).setdefault(said, number)
 
     def find(self, rows: Rows) -> Hits:
         """All hits of a batch."""
@@ -181,22 +181,15 @@ class Index:
                     asked &= (own[row] == self._skeletons[prompt]) & (own[row] != 0)
                 for at in np.flatnonzero(asked).tolist():
                     scene = _scene_in(rows, int(row[at]))
-                    other[at] = scene is not None and scenes_differ(scene, self._scene(int(prompt[at])))
+                    other[at] = scene is not None and scenes_differ(scene, self._scenes_of[int(prompt[at])])
             made.append((rule, row[~other], prompt[~other], value[~other]))
             made.append(("other_scene", row[other], prompt[other], np.ones(int(other.sum()))))
         return made
 
     def _scenes(self, rows: Rows) -> tuple[I64, I64, Floats]:
         """Texts of the semantic axis that say one prompt's scene, in whatever words."""
-        if self._by_nouns is None:
-            self._by_nouns = {}
-            for number, text in enumerate(self.texts):
-                scene = scenes.parse(text)
-                said = tuples_of(scene)
-                if said is not None:
-                    self._by_nouns.setdefault(nouns_of(scene), {}).setdefault(said, number)
         found = []
-        for row in np.flatnonzero(rows.semantic).tolist() if self._by_nouns else ():
+        for row in np.flatnonzero(rows.semantic).tolist():
             text = rows.scenes[row].as_py()
             if text is None or '"unknown":[]' not in text:
                 continue

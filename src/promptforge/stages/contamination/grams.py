@@ -12,7 +12,7 @@ from promptforge.stages.contamination.words import I64, U64, Words
 _STEP = 0x9E3779B97F4A7C15
 _SPREAD = np.uint64(0xD6E8FEB86659FD93)
 _BACK = np.uint64(pow(0xD6E8FEB86659FD93, -1, 1 << 64))
-_BITS = (12, 22)
+_BITS = (12, 23)
 NAMED = 2  #: mark of an n-gram that is in the table
 KNOWN = 1  #: mark of an n-gram that the list has
 
@@ -65,14 +65,17 @@ class Table:
 
     @classmethod
     def of(cls, n: int, values: U64, owners: I64, known: U64 | None = None) -> Table:
-        """A table of these n-grams, each given once for each of its owners; `known` are others to be marked."""
+        """A table of these n-grams, with the owner of each; `known` are others to be marked."""
         values = values * _SPREAD
         order = np.lexsort((owners, values))
         values, owners = values[order], owners[order]
         fresh = np.ones(len(values), bool)
+        fresh[1:] = (values[1:] != values[:-1]) | (owners[1:] != owners[:-1])
+        values, owners, fresh = values[fresh], owners[fresh], fresh[fresh]
         fresh[1:] = values[1:] != values[:-1]
         first = np.flatnonzero(fresh)
-        bits = min(max(len(first).bit_length() + 3, _BITS[0]), _BITS[1])
+        n_marked = max(len(first), 0 if known is None else len(known))
+        bits = min(max(n_marked.bit_length() + 4, _BITS[0]), _BITS[1])
         shift = np.uint64(64 - bits)
         slot = (values[first] >> shift).astype(np.int64)
         starts = np.searchsorted(slot, np.arange((1 << bits) + 1)).astype(np.int32)
@@ -117,7 +120,7 @@ class Table:
             left = left[key[left] < end[left]]
         some = np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
         at, key = at[some], key[some]
-        row = np.searchsorted(words.offsets, at, side="right") - 1
+        row = words.rows()[at].astype(np.int64)
         inside = at + self.n <= words.offsets[row + 1]
         return row[inside], key[inside]
 

@@ -12,7 +12,7 @@ from promptforge.stages.contamination.words import I64, U64, Mask, Words
 
 Floats = npt.NDArray[np.float64]
 #: n-grams of more prompts lead to none of them, but for a prompt's rarest: those of a template would lead to all.
-MAX_OWNERS = 8
+MAX_OWNERS = 2
 
 
 class Held:
@@ -28,7 +28,7 @@ class Held:
         _, inverse, count = np.unique(self.value, return_inverse=True, return_counts=True)
         self.spread: I64 = count[inverse].astype(np.int64)  # prompts that hold this n-gram
         self.starts = np.searchsorted(self.owner, np.arange(len(words) + 1)).astype(np.int64)
-        self._weight = np.log((len(words) + 1) / self.spread) if weighted else np.ones(len(self.value))
+        self._weight = np.log((len(words) + 1) / self.spread) if weighted else None
         self._whole = np.bincount(self.owner, weights=self._weight, minlength=len(words))
 
     def share(self, words: Words, row: I64, prompt: I64, least: float | Floats = 0.0) -> Floats:
@@ -62,8 +62,8 @@ class Held:
         size = self.starts[prompt + 1] - self.starts[prompt]
         at = spread_out(self.starts[prompt], size)
         hit = held(_key(np.repeat(place, size), self.value[at]))
-        found = np.zeros(len(at) + 1)
-        np.cumsum(np.where(hit, self._weight[at], 0.0), out=found[1:])
+        found = np.zeros(len(at) + 1, np.int64 if self._weight is None else np.float64)
+        np.cumsum(hit if self._weight is None else hit * self._weight[at], out=found[1:])
         ends = np.cumsum(size)
         shares: Floats = (found[ends] - found[ends - size]) / np.maximum(self._whole[prompt], 1e-12)
         return shares

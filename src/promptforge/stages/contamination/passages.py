@@ -18,7 +18,7 @@ from promptforge.stages.resemblance.vocabulary import IGNORED, MANNER, MEDIUM, P
 
 MIN_CONTENT = 4
 #: Pairs of words in an n-gram that at most one prompt in ten thousand has; of a run one is enough.
-MIN_RARE_PAIRS = {"rare": 2, "run": 1}
+MIN_RARE_PAIRS = {"rare": 1, "run": 1}
 
 
 class Passages:

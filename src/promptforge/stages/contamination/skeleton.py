@@ -19,8 +19,6 @@ from promptforge.stages.contamination.words import I64, U64, Mask, Words, mix, r
 _BITS = 22
 _STEP = 0x9E3779B97F4A7C15
 _BACK = np.uint64(pow(_STEP, -1, 1 << 64))
-#: Quotes that the byte table does not see: curly ones, and single ones around words rather than inside one.
-_MARKED = r"[“”]|(?:^|\s)'"
 _QUOTED = r'“[^”]*”|"[^"]*"|(?:^|\s)\'[^\']+\'(?:$|[\s.,;!?])'
 _TEXT = "qqquotedqqq"
 #: A skeleton needs words of its own around its blanks: "a [thing]" is nobody's template.
@@ -122,11 +120,14 @@ def _in_order(hashes: U64, offsets: I64) -> U64:
 
 
 def _unquoted(texts: pa.Array, words: Words) -> Words:
-    """The words with one blank for each quoted text; texts with such a mark are read again."""
-    marked = np.flatnonzero(pc.match_substring_regex(pc.fill_null(texts, ""), _MARKED).to_numpy(zero_copy_only=False))
+    """The words with one blank for each quoted text; texts with curly or single ones are read again."""
+    texts = pc.fill_null(texts, "")
+    some = pc.or_(pc.match_substring(texts, " '"), pc.starts_with(texts, "'"))
+    some = pc.or_(some, pc.invert(pc.string_is_ascii(texts)))
+    marked = np.flatnonzero(some.to_numpy(zero_copy_only=False))
     if not len(marked):
         return words
-    bare = pc.replace_substring_regex(pc.fill_null(texts.take(pa.array(marked)), ""), _QUOTED, f" {_TEXT} ")
+    bare = pc.replace_substring_regex(texts.take(pa.array(marked)), _QUOTED, f" {_TEXT} ")
     own = read_words(bare)
     size = np.diff(words.offsets)
     size[marked] = np.diff(own.offsets)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from promptforge.texts import fold
 
 U64 = npt.NDArray[np.uint64]
+U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
@@ -42,7 +43,7 @@ class Words:
 
     hashes: U64
     offsets: I64
-    letters: U64
+    letters: U32
     quoted: Mask
 
     def __len__(self) -> int:
@@ -61,14 +62,14 @@ def mix(value: U64) -> U64:
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[bytes, U64]:
-    """Byte -> lower case, 0 where it is no part of a word; and byte -> 64 bits, 0 where it is no letter or digit."""
+def _tables() -> tuple[bytes, U32]:
+    """Byte -> lower case, 0 where it is no part of a word; and byte -> 32 bits, 0 where it is no letter or digit."""
     blank = (set(string.punctuation) - set(_KEPT)) | set(_BLANK)
     lower = bytearray(ord(chr(code).lower()) if code < 128 else code for code in range(256))
     lower[0] = 1
     for mark in blank:
         lower[ord(mark)] = 0
-    values = mix(np.arange(1, 257, dtype=np.uint64) * _SEED)
+    values = (mix(np.arange(1, 257, dtype=np.uint64) * _SEED) >> np.uint64(32)).astype(np.uint32)
     for code in range(128):
         if not chr(code).isalnum():
             values[code] = 0
@@ -92,7 +93,7 @@ def read_words(texts: pa.Array) -> Words:
     ended = pc.binary_join_element_wise(folded(texts).cast(large), *ends)
     if not len(ended):
         none = np.empty(0, np.uint64)
-        return Words(none, np.zeros(1, np.int64), none, np.empty(0, bool))
+        return Words(none, np.zeros(1, np.int64), none.astype(np.uint32), np.empty(0, bool))
     _, place, data = ended.buffers()
     offsets = np.frombuffer(place, np.int64)[ended.offset : ended.offset + len(ended) + 1]
     body = np.frombuffer(data, np.uint8)
@@ -120,7 +121,7 @@ def _slab(body: npt.NDArray[np.uint8], offsets: I64) -> Words:
     inside = np.frombuffer(low, np.uint8) != 0
     edges = np.flatnonzero(inside[1:] != inside[:-1])
     starts, ends = edges[0::2], edges[1::2]  # places in `body`; the last byte is always a blank
-    letters = np.add.reduceat(values[np.frombuffer(low, np.uint8)[1:]], offsets[:-1])
+    letters = np.add.reduceat(values.take(np.frombuffer(low, np.uint8)[1:]), offsets[:-1], dtype=np.uint32)
     first = np.searchsorted(starts, offsets).astype(np.int64)
     return Words(_hashes(low, starts + 1, ends - starts), first, letters, _quoted(body, starts, offsets))
 
