@@ -28,6 +28,11 @@ _BREAKS = re.compile(r"[,;:|!?()\[\]\n]|\.(?!\w)|\s[-–—]\s")
 _STYLE = POLISH | MANNER | MEDIUM
 #: Share of unknown words that a phrase of style may have: with a plain word of it (render, 8k), and without.
 _UNKNOWN = {True: 0.5, False: 0.34}
+#: What names a kind of picture at the end of a phrase, and the longest phrase that such a word or "by" makes style.
+_KINDS = frozenset(
+    {"style", "art", "render", "rendering", "photography", "sketch", "drawing", "illustration", "aesthetic", "anime"}
+)
+_NAME_WORDS = 4
 
 
 @lru_cache(maxsize=1)
@@ -63,10 +68,17 @@ def _around(marked: Sequence[str], start: int, size: int) -> bool:
     strict = size <= 2 and not broken  # "cat posing for a photo", "wood engine": a word or two say little
     if strict and (behind[0] or (before[-1] and "of" not in before[-1][-2:])):
         return False
-    return all(_is_style(phrase, strict=strict) for phrase in phrases)
+    found = [_is_style(phrase, strict=strict) for phrase in phrases]
+    if broken and size > 2 and any(found):  # ", 3d render, blender, cycles": a loose word among style is style
+        found = [good or len(phrase) == 1 for good, phrase in zip(found, phrases, strict=True)]
+    return all(found)
 
 
 def _is_style(phrase: Sequence[str], *, strict: bool) -> bool:
+    if phrase[0] == "by" and len(phrase) <= _NAME_WORDS and not strict:
+        return "the" not in phrase and "a" not in phrase  # a name may hold any word: van, hill, rose
+    if phrase[-1] in _KINDS and len(phrase) <= _NAME_WORDS and not strict and _kinds().get(phrase[0], 0) != IGNORED:
+        return True  # "comic book style", "black and white photography"
     kinds = [_kinds().get(word, 0) for word in phrase]
     if not any(kind & (_STYLE | OPENER) for kind in kinds):
         return False
