@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from promptforge.stages.contamination.words import I64, U32
+from promptforge.stages.contamination.words import U32
+from promptforge.stages.hashing import I64
 from promptforge.texts import fold
 
 _BITS = 20

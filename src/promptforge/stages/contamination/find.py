@@ -26,7 +26,8 @@ from promptforge.stages.contamination.overlap import Coverage, Floats, Held
 from promptforge.stages.contamination.passages import Passages
 from promptforge.stages.contamination.settings import RULES, DecontaminateSettings
 from promptforge.stages.contamination.tuples import nouns_of, tuples_of
-from promptforge.stages.contamination.words import I64, U64, Mask, Words, read_words
+from promptforge.stages.contamination.words import Mask, Words, read_words
+from promptforge.stages.hashing import I64, U64
 from promptforge.stages.resemblance.apart import scenes_differ
 
 VERSION = 1

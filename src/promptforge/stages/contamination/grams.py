@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from promptforge.stages.contamination.words import I64, U64, Words
+from promptforge.stages.contamination.words import Words
+from promptforge.stages.hashing import I64, U64
 
 _STEP = 0x9E3779B97F4A7C15
 _SPREAD = np.uint64(0xD6E8FEB86659FD93)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from promptforge.stages.contamination.overlap import Floats
-from promptforge.stages.contamination.words import I64
+from promptforge.stages.hashing import I64
 from promptforge.stages.resemblance.features import features, hash_strings, joined
 from promptforge.stages.resemblance.jaccard import similarities
 from promptforge.stages.resemblance.settings import DedupSettings

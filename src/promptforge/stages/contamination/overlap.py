@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from promptforge.stages.contamination.grams import KNOWN, Table, counted, places, spread_out
-from promptforge.stages.contamination.words import I64, U64, Mask, Words
+from promptforge.stages.contamination.words import Mask, Words
+from promptforge.stages.hashing import I64, U64
 
 Floats = npt.NDArray[np.float64]
 #: n-grams of more prompts lead to none of them, but for a prompt's rarest: those of a template would lead to all.

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from promptforge.stages.contamination.grams import Table, grams, places
-from promptforge.stages.contamination.words import I64, U64, Words, read_words
+from promptforge.stages.contamination.words import Words, read_words
+from promptforge.stages.hashing import I64, U64
 from promptforge.stages.resemblance.vocabulary import IGNORED, MANNER, MEDIUM, POLISH, kinds_of_words
 
 MIN_CONTENT = 4

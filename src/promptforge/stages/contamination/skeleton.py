@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from promptforge import lexicon
-from promptforge.stages.contamination.words import I64, U64, Mask, Words, mix, read_words
+from promptforge.stages.contamination.words import Mask, Words, read_words
+from promptforge.stages.hashing import I64, U64, mix
 
 _BITS = 22
 _STEP = 0x9E3779B97F4A7C15

@@ -16,14 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from promptforge.stages.hashing import I64, SEED, U64, mix, word_hashes
 from promptforge.texts import fold
 
-U64 = npt.NDArray[np.uint64]
 U32 = npt.NDArray[np.uint32]
-I64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-_M1, _M2, _SEED = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(0xA0761D6478BD642F)
 _SLAB_BYTES = 1 << 18  # temporaries stay in the second-level cache
 _KEPT = "$+<=>|~"  # symbols that fold leaves in a word
 _BLANK = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
@@ -54,13 +52,6 @@ class Words:
         return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.offsets))
 
 
-def mix(value: U64) -> U64:
-    """A bijection of 64 bits that spreads every bit."""
-    value = (value ^ (value >> np.uint64(32))) * _M1
-    value = (value ^ (value >> np.uint64(29))) * _M2
-    return value ^ (value >> np.uint64(32))
-
-
 @lru_cache(maxsize=1)
 def _tables() -> tuple[bytes, U32]:
     """Byte -> lower case, 0 where it is no part of a word; and byte -> 32 bits, 0 where it is no letter or digit."""
@@ -69,7 +60,7 @@ def _tables() -> tuple[bytes, U32]:
     lower[0] = 1
     for mark in blank:
         lower[ord(mark)] = 0
-    values = (mix(np.arange(1, 257, dtype=np.uint64) * _SEED) >> np.uint64(32)).astype(np.uint32)
+    values = (mix(np.arange(1, 257, dtype=np.uint64) * SEED) >> np.uint64(32)).astype(np.uint32)
     for code in range(128):
         if not chr(code).isalnum():
             values[code] = 0
@@ -123,7 +114,7 @@ def _slab(body: npt.NDArray[np.uint8], offsets: I64) -> Words:
     starts, ends = edges[0::2], edges[1::2]  # places in `body`; the last byte is always a blank
     letters = np.add.reduceat(values.take(np.frombuffer(low, np.uint8)[1:]), offsets[:-1], dtype=np.uint32)
     first = np.searchsorted(starts, offsets).astype(np.int64)
-    return Words(_hashes(low, starts + 1, ends - starts), first, letters, _quoted(body, starts, offsets))
+    return Words(word_hashes(low, starts + 1, ends - starts), first, letters, _quoted(body, starts, offsets))
 
 
 def _quoted(body: npt.NDArray[np.uint8], starts: I64, offsets: I64) -> Mask:
@@ -141,36 +132,3 @@ def _quoted(body: npt.NDArray[np.uint8], starts: I64, offsets: I64) -> Mask:
     np.add.at(change, word[closed & (number % 2 == 1)], np.int8(-1))
     found: Mask = np.cumsum(change[:-1], dtype=np.int8) > 0
     return found
-
-
-def _hashes(low: bytes, starts: I64, lengths: I64) -> U64:
-    """Hash of each word; 8 bytes at a time, read as two aligned halves."""
-    blocks = np.frombuffer(low + bytes(24 - len(low) % 8), "<u8")
-    found = np.full(len(starts), _SEED, np.uint64)
-    _blend(found, blocks, starts, lengths)
-    left = np.flatnonzero(lengths > 8)
-    done = 8
-    while len(left):
-        part = found[left]
-        _blend(part, blocks, starts[left] + done, lengths[left] - done)
-        found[left] = part
-        done += 8
-        left = left[lengths[left] > done]
-    return mix(found)
-
-
-@lru_cache(maxsize=1)
-def _masks() -> U64:
-    """The low n bytes, for n of 0 to 8."""
-    return np.array([0] + [0xFFFFFFFFFFFFFFFF >> (64 - 8 * n) for n in range(1, 9)], np.uint64)
-
-
-def _blend(found: U64, blocks: U64, starts: I64, lengths: I64) -> None:
-    at = starts >> 3
-    shift = ((starts & 7) << 3).astype(np.uint64)
-    value = blocks[at] >> shift
-    value |= (blocks[at + 1] << np.uint64(1)) << (np.uint64(63) - shift)
-    value &= _masks()[np.minimum(lengths, 8)]
-    found ^= value
-    found *= _M1
-    found ^= found >> np.uint64(29)

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from promptforge.records import Scene
-from promptforge.stages.resemblance.words import I64, U64, Mask
+from promptforge.stages.hashing import I64, U64
+from promptforge.stages.resemblance.words import Mask
 
 
 def scenes_differ(one: Scene, other: Scene) -> bool:

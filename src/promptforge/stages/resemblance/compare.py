@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from promptforge.stages.hashing import I64
 from promptforge.stages.resemblance import jaccard, minhash
 from promptforge.stages.resemblance.compiled import loops
 from promptforge.stages.resemblance.features import Features
 from promptforge.stages.resemblance.jaccard import Floats
 from promptforge.stages.resemblance.settings import DedupSettings
 from promptforge.stages.resemblance.stars import stars
-from promptforge.stages.resemblance.words import I64, Mask
+from promptforge.stages.resemblance.words import Mask
 
 VERSION = 1  # raised whenever another pair or survivor comes out
 _EPSILON = 1e-9

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from promptforge.errors import EnvironmentFault
+from promptforge.stages.hashing import M1, M2, SEED
 
 Loop = Callable[..., Any]
 
@@ -49,7 +50,7 @@ def _compile() -> Loops:  # noqa: C901, PLR0915 - the loops share their constant
     import numba  # type: ignore[import-not-found,unused-ignore]
 
     u64, u32 = np.uint64, np.uint32
-    m1, m2, seed = u64(0x9E3779B97F4A7C15), u64(0xD6E8FEB86659FD93), u64(0xA0761D6478BD642F)
+    m1, m2, seed = M1, M2, SEED
     jit = numba.njit(nogil=True, boundscheck=False)
 
     @jit

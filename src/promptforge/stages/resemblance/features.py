@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from promptforge.stages.hashing import I64, U64, mix
 from promptforge.stages.resemblance.compiled import loops
 from promptforge.stages.resemblance.settings import DedupSettings
 from promptforge.stages.resemblance.spelling import corrected
@@ -30,7 +31,7 @@ from promptforge.stages.resemblance.vocabulary import (
     hash_words,
     vocabulary,
 )
-from promptforge.stages.resemblance.words import I64, U64, Mask, Words, mix, read_words
+from promptforge.stages.resemblance.words import Mask, Words, read_words
 
 _SLOTS = 1 << 16
 _MOST_MEANT = 1 << 19

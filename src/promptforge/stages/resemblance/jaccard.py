@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from promptforge.stages.hashing import I64, U64
 from promptforge.stages.resemblance.compiled import Loops
 from promptforge.stages.resemblance.features import Features
-from promptforge.stages.resemblance.words import I64, U64
 
 Floats = npt.NDArray[np.float64]
 _SLAB = 1 << 20  # n-grams compared at a time: some 40 MB of temporaries

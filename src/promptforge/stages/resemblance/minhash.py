@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from promptforge.stages.hashing import I64, U64, mix
 from promptforge.stages.resemblance.compiled import loops
 from promptforge.stages.resemblance.features import U32, Features
 from promptforge.stages.resemblance.settings import DedupSettings
-from promptforge.stages.resemblance.words import I64, U64, mix
 
 _SEED = 7
 _LEADERS, _NEAREST = 8, 4

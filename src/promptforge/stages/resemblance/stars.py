@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from promptforge.stages.hashing import I64
 from promptforge.stages.resemblance.jaccard import Floats
-from promptforge.stages.resemblance.words import I64
 
 
 def stars(n: int, a: I64, b: I64, value: Floats, most: int) -> tuple[I64, Floats]:

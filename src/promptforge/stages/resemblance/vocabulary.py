@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from promptforge import lexicon
+from promptforge.stages.hashing import U64
 from promptforge.stages.resemblance.compiled import Loops
-from promptforge.stages.resemblance.words import U64, read_words
+from promptforge.stages.resemblance.words import read_words
 
 IGNORED, POLISH, MANNER, MEDIUM, OPENER, TELLING, OF = 1, 2, 4, 8, 16, 32, 64
 _BITS = 16  # 2**16 slots for some 3,000 words: nearly all at their first

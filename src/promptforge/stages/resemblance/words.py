@@ -16,16 +16,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from promptforge.stages.hashing import I64, U64, word_hashes
 from promptforge.stages.resemblance.compiled import Loops
 
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 WORD, BREAK, QUOTE, POINT = 1, 2, 3, 4
-_M1, _M2, _SEED = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(0xA0761D6478BD642F)
-_FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 #: Bytes worked on at a time: temporaries stay in the second-level cache.
 SLAB_BYTES = 1 << 18
 
@@ -74,13 +71,6 @@ def _tables() -> tuple[bytes, bytes]:
     kinds[ord('"')] = QUOTE
     kinds[ord(".")] = POINT
     return lower, bytes(kinds)
-
-
-def mix(value: U64) -> U64:
-    """A bijection of 64 bits that spreads every bit."""
-    value = (value ^ (value >> np.uint64(32))) * _M1
-    value = (value ^ (value >> np.uint64(29))) * _M2
-    return value ^ (value >> np.uint64(32))
 
 
 def plain(texts: pa.Array) -> pa.Array:
@@ -134,7 +124,7 @@ def _slab(body: Bytes, offsets: I64, loops: Loops | None) -> Words:
     lengths = np.flatnonzero(ends) + 1 - starts
     first = np.searchsorted(starts, offsets).astype(np.int64)
     return Words(
-        _hashes(low, starts, lengths),
+        word_hashes(low, starts, lengths),
         first,
         _phrases(kind, starts, first),
         _quoted(kind, starts, first, offsets),
@@ -142,33 +132,6 @@ def _slab(body: Bytes, offsets: I64, loops: Loops | None) -> Words:
         np.stack([starts, starts + lengths], axis=1),
         low,
     )
-
-
-def _hashes(low: bytes, starts: I64, lengths: I64) -> U64:
-    """Hash of each word; 8 bytes at a time, read as two aligned halves."""
-    blocks = np.frombuffer(low + bytes(24 - len(low) % 8), "<u8")
-    found = np.full(len(starts), _SEED, np.uint64)
-    _blend(found, blocks, starts, lengths)
-    left = np.flatnonzero(lengths > 8)
-    done = 8
-    while len(left):
-        part = found[left]
-        _blend(part, blocks, starts[left] + done, lengths[left] - done)
-        found[left] = part
-        done += 8
-        left = left[lengths[left] > done]
-    return mix(found)
-
-
-def _blend(found: U64, blocks: U64, starts: I64, lengths: I64) -> None:
-    at = starts >> 3
-    shift = ((starts & 7) << 3).astype(np.uint64)
-    value = blocks[at] >> shift
-    value |= (blocks[at + 1] << np.uint64(1)) << (np.uint64(63) - shift)
-    value &= _FULL >> (np.uint64(64) - (np.minimum(lengths, 8) << 3).astype(np.uint64))
-    found ^= value
-    found *= _M1
-    found ^= found >> np.uint64(29)
 
 
 def _phrases(kind: Bytes, starts: I64, first: I64) -> npt.NDArray[np.int32]:
