@@ -17,7 +17,6 @@ from promptforge import catalog
 from promptforge.commands import terminal
 from promptforge.errors import ConfigError
 from promptforge.files import put
-from promptforge.stages.parts import build_filter
 from promptforge.stages.render import decode
 from promptforge.stages.run import Run, open_run
 from promptforge.stages.score import wanted_scores
@@ -217,8 +216,7 @@ def _tell_checks(con: duckdb.DuckDBPyConnection, run: Run, row: Mapping[str, Any
     """Each check of the recipe on this one row, also those after the one that dropped it."""
     console = terminal.out()
     rows = con.sql("SELECT * FROM prompts WHERE row_id = $id", params={"id": row["row_id"]}).to_arrow_table()
-    for part in run.parts.filters:
-        check = build_filter(part, run.asker_of(part))
+    for part, check in zip(run.parts.filters, run.filters, strict=True):
         findings = check(rows.select(list(check.columns)))
         if not findings:
             console.print(f"check      {part.kind}: passes")

@@ -46,10 +46,7 @@ def identity(params: Params) -> dict[str, str]:
 
 def build(params: Params) -> Filter:
     """The check; reads the test set. Raises EnvironmentFault where that cannot be read."""
-    if params.test_prompts is None:
-        return _Split(None)
-    path = _there(params.test_prompts)
-    return _Split(_kept(path, sha256_file(path)))
+    return _Split(_Kept.of(_read(_there(params.test_prompts))) if params.test_prompts is not None else None)
 
 
 class _Kept:
@@ -108,13 +105,6 @@ class _Split:
             if word is not None:
                 found.append(Finding(row, "drop", "test_word", detail=word))
         return found
-
-
-@lru_cache(maxsize=4)
-def _kept(path: Path, digest: str) -> _Kept:
-    """Once a process for a content: the check is built for every shard, done or not."""
-    del digest
-    return _Kept.of(_read(path))
 
 
 def _there(name: str) -> Path:

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from promptforge import records
 from promptforge.protocols import Finding
 from promptforge.schema import arrow_schema
-from promptforge.stages.parts import build_filter
 from promptforge.stages.run import Run, Unit, digest_columns
 from promptforge.store import Commit
 
@@ -24,7 +23,7 @@ VERSION = 1
 
 def unit(run: Run, generated: Commit) -> Unit:
     """The work of one shard: `generated` is its commit of the stage generate."""
-    filters = [(part.kind, build_filter(part, run.asker_of(part))) for part in run.parts.filters]
+    filters = [(part.kind, check) for part, check in zip(run.parts.filters, run.filters, strict=True)]
     columns = sorted({"row_id", "prompt_id", "text_clean"}.union(*(check.columns for _, check in filters)))
     digest = records.digest_of(
         {

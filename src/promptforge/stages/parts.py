@@ -162,9 +162,8 @@ def resolve(recipe: Recipe, where: str) -> Parts:
             f"{where}: questions.llm: no language model {recipe.questions.llm!r}"
             f"{nearest(recipe.questions.llm, recipe.llm)}"
         )
+    _check_settings(recipe, where, faults)
     _check_response(recipe, teacher, where, faults)
-    _check_dedup(recipe, where, faults)
-    _check_decontaminate(recipe, where, faults)
     if faults:
         raise ConfigError("\n".join(faults))
     assert teacher is not None
@@ -199,14 +198,8 @@ def _part(package: str, kind: str, params: Mapping[str, Any], path: str, where: 
 
 
 def _check_response(recipe: Recipe, teacher: Part | None, where: str, faults: list[str]) -> None:
-    """Settings of the teacher's response, and a teacher whose prediction can be had."""
-    if recipe.response is None:
-        return
-    try:
-        ResponseSettings.model_validate(recipe.response)
-    except ValidationError as exc:
-        faults.append(explain(exc, ResponseSettings, where, "response"))
-    if teacher is None:
+    """Whether the teacher's prediction can be had, where its response is to be measured."""
+    if recipe.response is None or teacher is None:
         return
     if not isinstance(teacher.params, Settings):
         faults.append(
@@ -217,24 +210,22 @@ def _check_response(recipe: Recipe, teacher: Part | None, where: str, faults: li
         faults.append(f"{where}: response: of pipeline 'auto' nothing is known; take flux or sd3, or leave it out")
 
 
-def _check_dedup(recipe: Recipe, where: str, faults: list[str]) -> None:
-    """Settings of near duplicates; they are checked here and read where they are used."""
-    if recipe.dedup is None:
-        return
-    try:
-        DedupSettings.model_validate(recipe.dedup)
-    except ValidationError as exc:
-        faults.append(explain(exc, DedupSettings, where, "dedup"))
+#: Tables of a recipe with settings of a stage: checked here, and read where they are used.
+_SETTINGS: Mapping[str, type[BaseModel]] = {
+    "response": ResponseSettings,
+    "dedup": DedupSettings,
+    "decontaminate": DecontaminateSettings,
+}
 
 
-def _check_decontaminate(recipe: Recipe, where: str, faults: list[str]) -> None:
-    """Settings of decontamination; the benchmarks' files are looked at with those of the sources."""
-    if recipe.decontaminate is None:
-        return
-    try:
-        DecontaminateSettings.model_validate(recipe.decontaminate)
-    except ValidationError as exc:
-        faults.append(explain(exc, DecontaminateSettings, where, "decontaminate"))
+def _check_settings(recipe: Recipe, where: str, faults: list[str]) -> None:
+    for table, model in _SETTINGS.items():
+        given = getattr(recipe, table)
+        try:
+            if given is not None:
+                model.model_validate(given)
+        except ValidationError as exc:
+            faults.append(explain(exc, model, where, table))
 
 
 def _check_licence(recipe: Recipe, parts: Parts, where: str) -> None:

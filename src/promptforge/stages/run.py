@@ -21,7 +21,7 @@ import pyarrow as pa
 from promptforge import recipe as recipes
 from promptforge.errors import ConfigError
 from promptforge.files import put
-from promptforge.protocols import Ask, Source
+from promptforge.protocols import Ask, Filter, Source
 from promptforge.recipe import Recipe
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
@@ -116,6 +116,12 @@ class Run:
     def asker_of(self, part: Part) -> Ask | None:
         """What a component asks with, if it asks."""
         return None if part.asks is None else self.ask(part.asks)
+
+    @cached_property
+    def filters(self) -> tuple[Filter, ...]:
+        """The recipe's checks in order, built once a process: some read lists and tokenizers; none keeps a state."""
+        with self._guard:
+            return tuple(components.build_filter(part, self.asker_of(part)) for part in self.parts.filters)
 
     def rest_models(self) -> None:
         """Let language models of this process give back the accelerator's memory, before a teacher takes it."""
