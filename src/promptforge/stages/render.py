@@ -193,7 +193,7 @@ def render_rank(
     total = Tally("render")
     with ThreadPoolExecutor(ENCODERS, thread_name_prefix="encode") as pool:
         for bucket, rows in todo.items():
-            made = _made(rows, teacher, pool, measure, canonical_json(teacher.description), run.parts.licence.name)
+            made = _made(rows, teacher, pool, measure, run.parts.licence.name)
             total += run.facts("render", f"b{bucket:05d}", rows, _counted(made, progress))
     return total
 
@@ -211,7 +211,6 @@ def _made(
     teacher: Teacher,
     pool: ThreadPoolExecutor,
     measure: Measure | None,
-    regime: str,
     licence: str,
 ) -> Iterator[Mapping[str, Sequence[Row]]]:
     """The tables of each row, in order, a few pictures behind the teacher."""
@@ -219,15 +218,13 @@ def _made(
     waiting: deque[tuple[Row, Rendering, Future[bytes] | None]] = deque()
     unscored: list[tuple[Row, Rendering]] = []
     scores: deque[list[Row]] = deque()
-    provenance = dict(teacher.provenance)
+    about = {"regime": canonical_json(teacher.description), "licence": licence}
 
     def finish() -> Mapping[str, Sequence[Row]]:
         row, result, encoding = waiting.popleft()
-        tables = _tables(row, result, encoding.result() if encoding else None, teacher.fingerprint)
         notes = {"notes": dict(result.notes)} if result.notes else {}
-        tables["images"][0] |= {
-            "regime": regime, "licence": licence, "provenance": canonical_json(provenance | notes)
-        }  # fmt: skip
+        image = about | {"provenance": canonical_json({**teacher.provenance, **notes})}
+        tables = _tables(row, result, encoding.result() if encoding else None, image)
         if measure:
             tables["scores"] = scores.popleft()
         return tables
@@ -249,8 +246,9 @@ def _made(
         yield finish()
 
 
-def _tables(row: Row, result: Rendering, encoded: bytes | None, teacher: str) -> dict[str, list[Row]]:
-    image = {name: row[name] for name in ("image_id", "prompt_id", "take", "seed", "teacher")}
+def _tables(row: Row, result: Rendering, encoded: bytes | None, about: Row) -> dict[str, list[Row]]:
+    """Every table's rows of one picture; `about` holds the columns of images that its teacher decides."""
+    image = about | {name: row[name] for name in ("image_id", "prompt_id", "take", "seed", "teacher")}
     image |= {"error": result.error, "truth": None if result.truth is None else canonical_json(result.truth)}
     tables: dict[str, list[Row]] = {"images": [image], "pixels": []}
     if encoded is not None:
@@ -262,7 +260,7 @@ def _tables(row: Row, result: Rendering, encoded: bytes | None, teacher: str) ->
         tables["latents"] = [{"image_id": row["image_id"], **_stored(result.latent)}]
     if result.embeddings and row["take"] == 0:  # those of a prompt are the same for every take
         tables["embeddings"] = [
-            {"prompt_id": row["prompt_id"], "teacher": teacher, "name": name, **_stored(tensor)}
+            {"prompt_id": row["prompt_id"], "teacher": row["teacher"], "name": name, **_stored(tensor)}
             for name, tensor in sorted(result.embeddings.items())
         ]
     return tables
