@@ -6,9 +6,8 @@ The recipe knows the shape of a build; what a component's own parameters may be,
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from promptforge.errors import ConfigError
+from promptforge.faults import explain, nearest
 from promptforge.records import Axis
 
 
@@ -207,6 +207,12 @@ class Recipe(_Strict):
     decontaminate: dict[str, Any] | None = Field(
         None, description="benchmarks whose prompts must not be in the set; left out: nothing is compared with any"
     )
+    order: dict[str, Any] | None = Field(
+        None, description="in which order kept prompts are taken, and caps; left out: in stream order"
+    )
+    coverage: dict[str, Any] | None = Field(
+        None, description="what the accepted prompts must have at least; left out: nothing is demanded"
+    )
     regime: Regime
     render: Render = Render()
     questions: Questions = Questions()
@@ -232,13 +238,6 @@ class Recipe(_Strict):
                 "render.sample = 0 draws nothing, so policy 'images' could keep nothing; use policy 'distill'"
             )
         return self
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """'; did you mean X?' where some known name is close, else the list of known names."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names) or 'none'}"
 
 
 def available() -> tuple[str, ...]:
@@ -340,47 +339,3 @@ def _whole_gates(raw: Mapping[str, Any]) -> list[str]:
     gates = select.get("gates") if isinstance(select, Mapping) else None
     named = gates.items() if isinstance(gates, Mapping) else ()
     return sorted(name for name, gate in named if isinstance(gate, Mapping) and {"scorer", "metric"} <= gate.keys())
-
-
-def explain(
-    error: ValidationError, model: type[BaseModel], where: str, prefix: str = "", gates: Sequence[str] = ()
-) -> str:
-    """Each fault of a pydantic error in a line: path, value seen, what is allowed, the nearest known name.
-
-    `gates`: names that a gate with a missing field is compared with, since a misspelt name makes a new gate.
-    """
-    lines = []
-    for item in error.errors(include_url=False):
-        path = ".".join([*([prefix] if prefix else []), *(str(part) for part in item["loc"])]) or "recipe"
-        if item["type"] == "extra_forbidden":
-            known = _fields_at(model, [part for part in item["loc"][:-1] if isinstance(part, str)])
-            lines.append(f"{path}: no such field{nearest(str(item['loc'][-1]), known)}")
-        elif item["type"] == "missing":
-            is_gate = item["loc"][:2] == ("select", "gates")
-            close = difflib.get_close_matches(str(item["loc"][-2]), gates, n=1) if is_gate else []
-            lines.append(f"{path}: missing; it must be given{f'; did you mean {close[0]!r}?' if close else ''}")
-        elif item["type"] == "value_error":
-            lines.append(f"{path}: {item['ctx']['error']!s}")
-        else:
-            lines.append(f"{path}: is {item['input']!r}; {item['msg'][0].lower()}{item['msg'][1:]}")
-    return "\n".join(f"{where}: {line}" for line in lines)
-
-
-def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    current: Any = model
-    for part in path:
-        field = getattr(current, "model_fields", {}).get(part)
-        if field is None:
-            continue  # the name of an entry in a dict of models, e.g. a gate
-        current = _model_in(field.annotation)
-    return list(getattr(current, "model_fields", {}))
-
-
-def _model_in(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None

@@ -27,6 +27,7 @@ from promptforge.commands import doctor_models as needs
 from promptforge.commands import terminal
 from promptforge.commands.doctor_models import GIB, Finding
 from promptforge.errors import PromptforgeError
+from promptforge.faults import explain, nearest
 from promptforge.flows.settings import home
 from promptforge.recipe import Recipe
 from promptforge.stages import parts
@@ -101,14 +102,14 @@ def find_parts(recipe: Recipe, where: str, faults: list[Finding]) -> tuple[Part 
 
     def find(package: str, kind: str, params: Mapping[str, Any], path: str, name: str) -> Part | None:
         if kind not in parts.known(package):
-            near = recipes.nearest(kind, parts.known(package))
+            near = nearest(kind, parts.known(package))
             faults.append(Finding("recipe", f"{where}: {path}: no module {kind!r} in {package}", near.lstrip("; ")))
             return None
         module = importlib.import_module(f"promptforge.{package}.{kind}")
         try:
             return Part(kind, module, module.Params.model_validate(dict(params)), name=name)
         except ValidationError as exc:
-            for line in recipes.explain(exc, module.Params, where, path).splitlines():
+            for line in explain(exc, module.Params, where, path).splitlines():
                 said, _, remedy = line.partition("; ")
                 faults.append(Finding("recipe", said, remedy or "correct it with --set, or in a recipe of your own"))
             return None

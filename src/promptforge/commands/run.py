@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from promptforge import recipe as recipes
 from promptforge.commands import closing, terminal
 from promptforge.errors import ConfigError
+from promptforge.faults import explain
 from promptforge.flows.local import curate_here
 from promptforge.flows.params import CurateParams
 from promptforge.recipe import Recipe
@@ -36,7 +37,7 @@ def make_params(**values: Any) -> CurateParams:
     try:
         return CurateParams(**values)
     except ValidationError as exc:
-        raise ConfigError(recipes.explain(exc, CurateParams, "run")) from exc
+        raise ConfigError(explain(exc, CurateParams, "run")) from exc
 
 
 def plan_line(recipe: Recipe, root: Any) -> str:

@@ -18,11 +18,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from promptforge.errors import ConfigError, EnvironmentFault
+from promptforge.faults import explain, nearest
 from promptforge.models.diffusion.response import ResponseSettings
 from promptforge.models.diffusion.settings import Settings
 from promptforge.models.weights import is_local, is_offline, missing_here, require_safe
 from promptforge.protocols import Ask, Filter, LanguageModel, Licence, Picture, Score, Scorer, Source, Teacher
-from promptforge.recipe import Recipe, explain, nearest
+from promptforge.recipe import Recipe
 from promptforge.records import canonical_json, content_id, digest_of
 from promptforge.stages.contamination.settings import DecontaminateSettings
 from promptforge.stages.resemblance.settings import DedupSettings

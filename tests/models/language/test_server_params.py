@@ -7,11 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from promptforge.errors import EnvironmentFault
+from promptforge.faults import explain
 from promptforge.models.language import server, vllm
 from promptforge.models.language.wire.chat import control, one_line, picture_url, whole_characters
 from promptforge.models.language.wire.stream import retry_after
 from promptforge.protocols import Request
-from promptforge.recipe import explain
 
 BASE = {"base_url": "http://127.0.0.1:8000/v1", "model": "tiny"}
 REVISION = "0123456789abcdef0123456789abcdef01234567"
