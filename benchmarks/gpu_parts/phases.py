@@ -224,14 +224,14 @@ def scoring(bench: Bench) -> Record:
     torch = load_torch()
     from promptforge.models.clip_heads import AffineHead
     from promptforge.models.open_clip import BATCH, Tower, TowerSpec
-    from promptforge.scorers.aesthetic import Aesthetic
+    from promptforge.scorers.heads.scorer import HeadScorer
 
     if bench.tiny:
         spec = TowerSpec(str(models.tiny_clip_folder(bench.work / "clip")))
     else:
         spec = TowerSpec(str(models.clip_file(bench.work, bench.device)), None, models.CLIP_VISION, True)
     tower = Tower(spec, bench.device)
-    scorer = Aesthetic(tower, AffineHead(np.full(tower.width, 0.01), 5.0))
+    scorer = HeadScorer(tower, AffineHead(np.full(tower.width, 0.01), 5.0), "render_aesthetic")
     size, n = max(bench.sizes), 4 if bench.tiny else 128
     pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
 

@@ -1,0 +1,1 @@
+"""What the scorers share that are a small head over a CLIP embedding."""
