@@ -32,6 +32,8 @@ CATEGORIES: Mapping[str, tuple[str, ...]] = {
     Axis.SEMANTIC_UNDERSTANDING: semantics.CATEGORIES,
     Axis.TEXT_RENDERING: lettering.CATEGORIES,
 }
+#: Weights of categories that are not named; 1 where there is none.
+WEIGHTS: Mapping[str, Mapping[str, int]] = {Axis.TEXT_RENDERING: lettering.WEIGHTS}
 
 
 class Writer(Protocol):
@@ -62,7 +64,7 @@ class Params(BaseModel):
         description="name of the source; default grammar-<axis>",
     )
     weights: dict[str, int] = Field(
-        default_factory=dict, description="rows of a category in each round, 0 to 100; 1 where it is not named"
+        default_factory=dict, description="rows of a category in each round, 0 to 100; its own weight, mostly 1, where not named"
     )
 
     @field_validator("weights")
@@ -86,7 +88,8 @@ class Params(BaseModel):
 
 def rotation(axis: str, weights: Mapping[str, int]) -> tuple[str, ...]:
     """One round of categories, each as often as its weight, spread as evenly as can be."""
-    counts = {category: weights.get(category, 1) for category in CATEGORIES[axis]}
+    own = WEIGHTS.get(axis, {})
+    counts = {category: weights.get(category, own.get(category, 1)) for category in CATEGORIES[axis]}
     # The k-th of w stands at (k + 1/2) / w of the round.
     places = [
         ((2 * k + 1) / (2 * weight), order, category)

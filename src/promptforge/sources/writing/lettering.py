@@ -18,6 +18,8 @@ from promptforge.sources.writing.nounphrases import Draft, NounPhrase
 from promptforge.sources.writing.pools import Pools, pools, templates, thing
 
 CATEGORIES = ("word", "phrase", "sentence", "figures", "marks")
+#: Rows in a round of those that have not just one.
+WEIGHTS: Mapping[str, int] = {}
 
 #: Shares of rows in per cent. Reserved rows are what test_words is made of.
 RESERVED = 6
