@@ -64,7 +64,8 @@ class Params(BaseModel):
         description="name of the source; default grammar-<axis>",
     )
     weights: dict[str, int] = Field(
-        default_factory=dict, description="rows of a category in each round, 0 to 100; its own weight, mostly 1, where not named"
+        default_factory=dict,
+        description="rows of a category in each round, 0 to 100; its own weight, mostly 1, where not named",
     )
 
     @field_validator("weights")
