@@ -223,6 +223,30 @@ def doctor(
     return show_findings(recipe, settings or (), as_json=json)
 
 
+@app.command(sort_key=13)
+def export(
+    format: Annotated[
+        str | None, Parameter(help="distillt5, diffusers, webdataset, ...; without one, all are listed")
+    ] = None,
+    out: Annotated[Path | None, Parameter(help="folder that is made")] = None,
+    /,
+    *,
+    dataset: Annotated[Path | None, Parameter(help="a published data set, where no run is meant")] = None,
+    run: RunFolder = None,
+    settings: Settings = None,
+) -> None:
+    """Write the published data set in a trainer's own form."""
+    from promptforge.commands import export as command
+    from promptforge.errors import ConfigError
+
+    if format is None:
+        command.show_formats()
+        return
+    if out is None:
+        raise ConfigError(f"export {format}: missing the folder to write; for example promptforge export {format} out")
+    command.run_export(format, dataset, run, out, settings or ())
+
+
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command and exit."""
     given = list(sys.argv[1:] if tokens is None else tokens)

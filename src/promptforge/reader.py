@@ -142,10 +142,14 @@ def _files(dataset_dir: str | Path, split: str, *, pictures: bool) -> list[Path]
         there = sorted({name.split("/")[1].split("-")[0] for name in stated if name.startswith(f"{folder}/")})
         hint = "; pictures=False reads the prompts" if pictures else ""
         raise ConfigError(f"{root}: no split {split!r} in {folder}/; there are {', '.join(there) or 'none'}{hint}")
-    return [_checked(root / name, stated[name]["sha256"]) for name in names]
+    return [checked(root / name, stated[name]["sha256"]) for name in names]
 
 
-def _checked(path: Path, sha256: str) -> Path:
+def checked(path: Path, sha256: str) -> Path:
+    """The absolute path of a file whose bytes have this SHA-256; read once a process while it is unchanged.
+
+    Raises StoreFault where it is missing or changed.
+    """
     try:
         stat = path.stat()
     except FileNotFoundError as exc:

@@ -1,0 +1,115 @@
+"""The data set that an export reads: rows out of index.parquet, pictures out of data/, each file checked first.
+
+Needs no run: a dataset/ that was copied or fetched will do. Pictures are read a row group at a time, in file order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from promptforge.errors import ConfigError, StoreFault
+from promptforge.reader import checked, manifest
+from promptforge.records import Axis
+
+
+class Chosen(BaseModel):
+    """Which rows an export holds; the parameters of every format begin with these."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    splits: tuple[str, ...] = Field(("train",), min_length=1, description="splits to export")
+    axes: tuple[Axis, ...] = Field(tuple(Axis), min_length=1, description="axes to export")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set folder; `manifest` is its manifest.json."""
+
+    root: Path
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, root: Path) -> Published:
+        """Raises StoreFault where the folder holds no published data set."""
+        return cls(root, manifest(root))
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits of what is published."""
+        return str(self.manifest["digest"])
+
+    def file(self, name: str) -> Path:
+        """A file of the data set, compared with the manifest. Raises StoreFault where it is missing or changed."""
+        return checked(self.root / name, self.manifest["files"][name]["sha256"])
+
+    @cached_property
+    def index(self) -> pa.Table:
+        """Every accepted prompt, sorted by split and prompt_id."""
+        return pq.ParquetFile(self.file("index.parquet")).read()
+
+    def rows(self, chosen: Chosen, *, pictures: bool) -> pa.Table:
+        """The chosen rows of index.parquet; `pictures` leaves out those whose picture may not be used.
+
+        Raises ConfigError where there are none, which names the splits that there are.
+        """
+        there = sorted(pc.unique(self.index["split"]).to_pylist())
+        unknown = sorted(set(chosen.splits) - set(there))
+        if unknown:
+            raise ConfigError(f"{self.root}: no split {', '.join(unknown)}; there are {', '.join(there) or 'none'}")
+        table = self.index.filter(
+            pc.and_(
+                pc.is_in(self.index["split"], value_set=pa.array(chosen.splits, pa.string())),
+                pc.is_in(self.index["axis"], value_set=pa.array(map(str, chosen.axes), pa.string())),
+            )
+        )
+        if pictures:
+            table = table.filter(table["keep_image"])
+        if not table.num_rows:
+            what = "pictures that may be used" if pictures else "prompts"
+            raise ConfigError(
+                f"{self.root}: no {what} of {', '.join(chosen.axes)} in {', '.join(chosen.splits)};"
+                f" promptforge query 'from coverage' shows what there is"
+            )
+        return table
+
+    def pictures(self, rows: pa.Table) -> Iterator[bytes]:
+        """The encoded picture of each row, in the order of `rows` (which is that of the files); one group in memory."""
+        places = list(zip(rows["file"].to_pylist(), rows["file_row"].to_pylist(), strict=True))
+        hashes = rows["sha256"].to_pylist()
+        at = 0
+        while at < len(places):
+            name = places[at][0]
+            file = pq.ParquetFile(self.file(name))
+            first = 0
+            for number in range(file.num_row_groups):
+                stop = first + file.metadata.row_group(number).num_rows
+                if at < len(places) and places[at][0] == name and places[at][1] < stop:
+                    images = file.read_row_group(number, ["image"])["image"].combine_chunks()
+                    encoded = images.field("bytes")
+                    while at < len(places) and places[at][0] == name and places[at][1] < stop:
+                        yield self._whole(encoded[places[at][1] - first].as_py(), hashes[at], name)
+                        at += 1
+                first = stop
+            if at < len(places) and places[at][0] == name:
+                raise StoreFault(f"{self.root / name}: row {places[at][1]} is not there; publish the data set again")
+
+    def _whole(self, encoded: bytes, sha256: str, name: str) -> bytes:
+        """The picture; one that was published as rendered is compared with the hash of its render."""
+        if self.suffix == "webp" and hashlib.sha256(encoded).hexdigest() != sha256:
+            raise StoreFault(f"{self.root / name}: a picture is not what was rendered; publish the data set again")
+        return encoded
+
+    @cached_property
+    def suffix(self) -> str:
+        """Webp or png: how pictures are published."""
+        return str(self.manifest["recipe"]["publish"]["format"])
