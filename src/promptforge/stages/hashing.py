@@ -12,6 +12,8 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
 M1, M2, SEED = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(0xA0761D6478BD642F)
+#: Multiplier by which the order of words counts, and the mark behind a row's last word.
+ORDER, JOINT = M1, np.uint64(0xC2B2AE3D27D4EB4F)
 #: The low n bytes, for n of 0 to 8.
 _MASKS: U64 = np.array([0, *(0xFFFFFFFFFFFFFFFF >> (64 - 8 * n) for n in range(1, 9))], np.uint64)
 

@@ -199,13 +199,32 @@ def test_scenes_differ_where_they_contradict(a: str, b: str, differ: bool) -> No
     assert apart.scenes_differ(scenes.parse(a), scenes.parse(b)) is differ
 
 
+def _same(texts: list[str | None], settings: DedupSettings, facts: np.ndarray | None = None) -> None:
+    slow, fast = (settings.model_copy(update={"compiled": value}) for value in (False, True))
+    one, two = features(pa.array(texts, pa.string()), slow, facts), features(pa.array(texts, pa.string()), fast, facts)
+    for name in ("shingles", "offsets", "facts", "media"):
+        assert np.array_equal(getattr(one, name), getattr(two, name)), name
+    rows = np.flatnonzero(np.diff(one.offsets) > 0)
+    assert np.array_equal(minhash.band_keys(one, rows, slow), minhash.band_keys(two, rows, fast))
+    assert np.array_equal(compare.survivors(one, slow)[0], compare.survivors(two, fast)[0])
+
+
 def test_compiled_loops_give_the_same() -> None:
     pytest.importorskip("numba", reason="the extra `fast` is not installed")
     texts = [*_corpus(500, 4), "a hosre on the beach", "a sign that says “OPEN”", "", "一只猫", "averyverylongword" * 3]
     for settings in (DEFAULT, BARE):
-        slow, fast = (settings.model_copy(update={"compiled": value}) for value in (False, True))
-        one, two = features(pa.array(texts), slow), features(pa.array(texts), fast)
-        for name in ("shingles", "offsets", "facts", "media"):
-            assert np.array_equal(getattr(one, name), getattr(two, name)), name
-        rows = np.flatnonzero(np.diff(one.offsets) > 0)
-        assert np.array_equal(minhash.band_keys(one, rows, slow), minhash.band_keys(two, rows, fast))
+        _same(texts, settings)
+
+
+def test_compiled_loops_give_the_same_for_any_mixture_of_style_marks_and_misspelt_words() -> None:
+    pytest.importorskip("numba", reason="the extra `fast` is not installed")
+    style = "a an the of photo photograph painting by greg rutkowski artstation trending on 4k highly detailed"
+    marks = """, , . " " 1.8 5' “ ” — !!! oil in style for with movie render masterpiece"""
+    words = [*style.split(), *marks.split(), *("red", "two", "cat", "hourse", "catt", "driving", "Größe", "猫", "x")]
+    draw = random.Random(5)
+    texts: list[str | None] = [" ".join(draw.choices(words, k=draw.randint(0, 14))) for _ in range(4000)]
+    texts += [None, "", "...", '"', "a."]
+    facts = np.arange(len(texts)).astype(np.uint64) % np.uint64(5)
+    for more in ({}, {"spelling": False, "ngram": 3, "head_words": 2}, {"ngram": 1, "head_words": 0}):
+        for own in (None, facts):
+            _same(texts, DEFAULT.model_copy(update=more), own)

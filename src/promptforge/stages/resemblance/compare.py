@@ -20,7 +20,7 @@ from promptforge.stages.resemblance.settings import DedupSettings
 from promptforge.stages.resemblance.stars import stars
 from promptforge.stages.resemblance.words import Mask
 
-VERSION = 1  # raised whenever another pair or survivor comes out
+VERSION = 2  # raised whenever another pair or survivor comes out
 _EPSILON = 1e-9
 
 #: Which pairs of rows (a, b) nothing else keeps apart, asked of pairs that are near.

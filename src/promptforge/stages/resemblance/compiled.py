@@ -14,17 +14,37 @@ from typing import Any
 import numpy as np
 
 from promptforge.errors import EnvironmentFault
-from promptforge.stages.hashing import M1, M2, SEED
+from promptforge.stages.hashing import JOINT, M1, M2, ORDER, SEED
+from promptforge.stages.resemblance.kinds import (
+    BREAK,
+    IGNORED,
+    MANNER,
+    MEDIUM,
+    OF,
+    OPENER,
+    POINT,
+    POLISH,
+    QUOTE,
+    TELLING,
+    WORD,
+)
 
 Loop = Callable[..., Any]
+#: Marks of a word: the first after a comma or the like; between quotation marks; begins with a digit.
+FRESH, QUOTED, DIGIT = 1, 2, 4
+#: What an entry of a table of meanings is: a word of the vocabulary; an unknown one; one not looked up yet.
+LISTED, ASKED, PENDING = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    """The compiled loops; their signatures are those of the calls in words.py, vocabulary.py and minhash.py."""
+    """The compiled loops; the calls in meanings.py, features.py, minhash.py and jaccard.py are their signatures."""
 
-    scan: Loop
-    look_up: Loop
+    enter: Loop
+    read: Loop
+    settle: Loop
+    content: Loop
+    whole: Loop
     band_keys: Loop
     similarities: Loop
 
@@ -50,8 +70,8 @@ def _compile() -> Loops:  # noqa: C901, PLR0915 - the loops share their constant
     import numba  # type: ignore[import-not-found,unused-ignore]
 
     u64, u32 = np.uint64, np.uint32
-    m1, m2, seed = M1, M2, SEED
-    jit = numba.njit(nogil=True, boundscheck=False)
+    m1, m2, seed, order, joint = M1, M2, SEED, ORDER, JOINT
+    jit = numba.njit(nogil=True, boundscheck=False, cache=True)
 
     @jit
     def mix(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -60,31 +80,51 @@ def _compile() -> Loops:  # noqa: C901, PLR0915 - the loops share their constant
         return value ^ (value >> u64(32))
 
     @jit
-    def scan(low, kind, offsets):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901
-        most = len(low) // 2 + len(offsets) + 1
-        hashes, phrase = np.empty(most, np.uint64), np.empty(most, np.int32)
-        quoted, digit = np.zeros(most, np.bool_), np.empty(most, np.bool_)
-        spans, first = np.empty((most, 2), np.int64), np.empty(len(offsets), np.int64)
-        n, stretch = 0, -1
+    def place(table, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        """Where a word stands in a table of meanings, or the empty slot where it would."""
+        last = u64(len(table) - 1)
+        slot = word & last
+        while table[slot, 0] != u64(0) and table[slot, 0] != word:
+            slot = (slot + u64(1)) & last
+        return slot
+
+    @jit
+    def enter(entries, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        """Write entries into a table with room for them, in place of older ones of the same words."""
+        for number in range(len(entries)):
+            if entries[number, 0]:
+                table[place(table, entries[number, 0])] = entries[number]
+
+    @jit
+    def read(raw, classes, offsets, table, spelling):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0915
+        """The words of each text and what they are; unknown ones are entered as pending.
+
+        An entry of `table` is three numbers of 64 bits: hash, hash of what is meant, kind | medium << 8 | state << 16.
+        """
+        lower, kind = classes
+        most = len(raw) // 2 + len(offsets) + 1
+        canon, spans = np.empty(most, np.uint64), np.empty((most, 2), np.int32)
+        what, medium, marked = np.empty(most, np.uint8), np.empty(most, np.uint8), np.empty(most, np.uint8)
+        fresh, waiting = np.empty(most, np.int32), np.empty(most, np.int32)
+        first = np.empty(len(offsets), np.int64)
+        n, n_fresh, n_waiting = 0, 0, 0
         for row in range(len(offsets) - 1):
             first[row] = n
             begin, end = offsets[row], offsets[row + 1]
-            fresh, marks, at = True, 0, begin
+            head, marks, at = FRESH, 0, begin
             while at < end:
-                what = kind[at]
-                if what != 1:
-                    if what == 2:
-                        fresh = True
-                    elif what == 3:
-                        marks += 1
-                    elif what == 4 and (at + 1 == len(kind) or kind[at + 1] != 1):
-                        fresh = True
+                seen = kind[raw[at]]
+                if seen != WORD:
+                    if seen == BREAK or (seen == POINT and (at + 1 == end or kind[raw[at + 1]] != WORD)):
+                        head = FRESH
+                    elif seen == QUOTE:
+                        marks ^= 1
                     at += 1
                     continue
                 start = at
                 value, block, shift = seed, u64(0), u64(0)
-                while at < end and kind[at] == 1:
-                    block |= u64(low[at]) << shift
+                while at < end and kind[raw[at]] == WORD:
+                    block |= u64(lower[raw[at]]) << shift
                     shift += u64(8)
                     at += 1
                     if shift == u64(64):
@@ -94,32 +134,152 @@ def _compile() -> Loops:  # noqa: C901, PLR0915 - the loops share their constant
                 if shift:
                     value = (value ^ block) * m1
                     value ^= value >> u64(29)
-                if fresh:
-                    stretch += 1
-                    fresh = False
-                hashes[n], phrase[n], quoted[n] = mix(value), stretch, marks % 2 == 1
-                digit[n] = u32(low[start]) - u32(48) < u32(10)
-                spans[n, 0], spans[n, 1] = start, at
+                canon[n], spans[n, 0], spans[n, 1] = mix(value), start, at
+                digit = DIGIT if u32(raw[start]) - u32(48) < u32(10) else 0
+                marked[n] = head | (QUOTED if marks else 0) | digit
+                head = 0
                 n += 1
-            if marks % 2 == 1:
-                quoted[first[row] : n] = False
+            for word in range(first[row], n):
+                if marks:  # an odd one is an inch or a slip
+                    marked[word] &= FRESH | DIGIT
+                what[word], medium[word] = 0, 0
+                loose = spelling and not marked[word] & (QUOTED | DIGIT)
+                slot = place(table, canon[word])
+                seen = table[slot, 2] >> u64(16)
+                if table[slot, 0] == u64(0):
+                    if not loose:
+                        continue
+                    table[slot, 0], table[slot, 2] = canon[word], u64(PENDING) << u64(16)
+                    fresh[n_fresh] = word
+                    n_fresh, seen = n_fresh + 1, PENDING
+                if seen == PENDING:
+                    if loose:
+                        waiting[n_waiting] = word
+                        n_waiting += 1
+                elif seen == LISTED or loose:
+                    canon[word] = table[slot, 1]
+                    what[word], medium[word] = table[slot, 2] & u64(255), (table[slot, 2] >> u64(8)) & u64(255)
         first[len(offsets) - 1] = n
-        return hashes[:n], first, phrase[:n], quoted[:n], digit[:n], spans[:n]
+        return (first, canon[:n], what[:n], medium[:n], marked[:n]), fresh[:n_fresh], waiting[:n_waiting], spans
 
     @jit
-    def look_up(tables, words):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        keys, kinds, same, media = tables
-        n = len(words)
-        kind, canon, medium = np.zeros(n, np.uint8), words.copy(), np.zeros(n, np.uint64)
-        last = u64(len(keys) - 1)
-        for word in range(n):
-            slot = words[word] & last
-            while keys[slot] != u64(0):
-                if keys[slot] == words[word]:
-                    kind[word], canon[word], medium[word] = kinds[slot], same[slot], media[slot]
-                    break
-                slot = (slot + u64(1)) & last
-        return kind, canon, medium
+    def settle(waiting, words, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        """Give the words that waited for an answer what they mean."""
+        _, canon, what, medium, _ = words
+        for word in waiting:
+            slot = place(table, canon[word])
+            canon[word] = table[slot, 1]
+            what[word], medium[word] = table[slot, 2] & u64(255), (table[slot, 2] >> u64(8)) & u64(255)
+
+    @jit
+    def no_content(what, medium, marked, drop):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        """Which words of a row are style (features._style_words); returns its media, and whether anything is left."""
+        n, start, left, media = len(what), 0, False, u64(0)
+        while start < n:
+            end = start + 1
+            while end < n and not marked[end] & FRESH:
+                end += 1
+            every, some, tells = True, False, False
+            for word in range(start, end):
+                style = what[word] & (POLISH | MANNER | MEDIUM)
+                every &= (style | (what[word] & IGNORED) | (marked[word] & DIGIT)) != 0
+                some |= style != 0
+                tells |= (what[word] & (TELLING | MANNER)) == TELLING
+            one = what[start]
+            by = (one & OPENER) != 0 and not one & IGNORED
+            if not by and start + 1 < end and what[start + 1] & OPENER:
+                by = (one & (POLISH | MANNER | MEDIUM | IGNORED)) != 0 or (marked[start] & DIGIT) != 0
+            whole = (every and some) or (by and not tells and start > 0)
+            lead = start
+            of = False
+            while lead < end and what[lead] & (IGNORED | POLISH | MEDIUM):
+                of |= (what[lead] & OF) != 0
+                lead += 1
+            trail = end
+            while trail > start and what[trail - 1] & (IGNORED | POLISH | MEDIUM):
+                trail -= 1
+            for word in range(start, end):
+                kind = what[word]
+                gone = whole or (kind & IGNORED) != 0
+                gone |= word >= trail and (kind & (POLISH | MEDIUM)) != 0
+                gone |= word < lead and ((kind & POLISH) != 0 or (of and (kind & MEDIUM) != 0))
+                gone &= not marked[word] & QUOTED
+                drop[word] = gone
+                if not gone:
+                    left = True
+                elif medium[word]:
+                    media |= u64(1) << u64(medium[word] - 1)
+            start = end
+        return media, left
+
+    @jit
+    def shingles_of(content, n, size, into, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        """Write the n-grams of one row's words; returns where the next row's begin."""
+        if n == 0:
+            return at
+        count = max(n - size + 1, 1)
+        for begin in range(count):
+            value = content[begin]
+            for step in range(1, min(size, n)):
+                value = value * order + content[begin + step]
+            if n < size:
+                value *= joint
+            into[at + begin] = u32(mix(value) >> u64(32))
+        return at + count
+
+    @jit
+    def content(words, own, shape):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901
+        """Features of the content of each row: n-grams, their counts, facts, media. See features._content."""
+        first, canon, what, medium, marked = words
+        size, n_head, quotes_tell = shape
+        n_rows, longest = len(own), 0
+        for row in range(n_rows):
+            longest = max(longest, first[row + 1] - first[row])
+        shingles, counts = np.empty(len(canon) + n_rows, np.uint32), np.empty(n_rows, np.int64)
+        facts, seen = np.empty(n_rows, np.uint64), np.empty(n_rows, np.uint64)
+        drop, kept = np.empty(longest, np.bool_), np.empty(longest + 1, np.uint64)
+        done = 0
+        for row in range(n_rows):
+            begin, end = first[row], first[row + 1]
+            for word in range(begin, end):
+                if marked[word] & QUOTED:
+                    what[word] = TELLING if quotes_tell else 0
+            seen[row], left = no_content(what[begin:end], medium[begin:end], marked[begin:end], drop)
+            if not left:  # nothing but style: then that is what the prompt says
+                seen[row] = u64(0)
+                drop[: end - begin] = False
+            n, n_told, told, head = 0, u64(0), u64(0), u64(0)
+            for word in range(begin, end):
+                if drop[word - begin]:
+                    continue
+                value = canon[word]
+                kept[n] = value
+                n += 1
+                if n <= n_head:
+                    head += mix(value + u64(n) * order)
+                if what[word] & TELLING or marked[word] & DIGIT:
+                    n_told += u64(1)
+                    told += mix(value + n_told * order)
+            facts[row] = mix(mix(mix(own[row]) ^ head) + told)
+            if n:
+                kept[n] = joint
+                n += 1
+            at = shingles_of(kept, n, size, shingles, done)
+            counts[row] = at - done
+            done = at
+        return shingles[:done].copy(), counts, facts, seen
+
+    @jit
+    def whole(words, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        """N-grams of the bare words of each row, and their counts."""
+        first, canon = words[0], words[1]
+        shingles, counts = np.empty(len(canon), np.uint32), np.empty(len(first) - 1, np.int64)
+        done = 0
+        for row in range(len(counts)):
+            at = shingles_of(canon[first[row] : first[row + 1]], first[row + 1] - first[row], size, shingles, done)
+            counts[row] = at - done
+            done = at
+        return shingles[:done].copy(), counts
 
     @jit
     def band_keys(shingles, spans, salts, functions, shape):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -184,4 +344,4 @@ def _compile() -> Loops:  # noqa: C901, PLR0915 - the loops share their constant
             found[pair] = both / max(n_left + n_right - both, 1)
         return found
 
-    return Loops(scan, look_up, band_keys, similarities)
+    return Loops(enter, read, settle, content, whole, band_keys, similarities)

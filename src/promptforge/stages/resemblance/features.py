@@ -11,33 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from promptforge.stages.hashing import I64, U64, mix
-from promptforge.stages.resemblance.compiled import loops
+from promptforge.stages.hashing import I64, JOINT, ORDER, U64, mix
+from promptforge.stages.resemblance.compiled import Loops, loops
+from promptforge.stages.resemblance.kinds import IGNORED, MANNER, MEDIUM, OF, OPENER, POLISH, TELLING
+from promptforge.stages.resemblance.meanings import Meanings
 from promptforge.stages.resemblance.settings import DedupSettings
 from promptforge.stages.resemblance.spelling import corrected
-from promptforge.stages.resemblance.vocabulary import (
-    IGNORED,
-    MANNER,
-    MEDIUM,
-    OF,
-    OPENER,
-    POLISH,
-    TELLING,
-    hash_words,
-    vocabulary,
-)
-from promptforge.stages.resemblance.words import Mask, Words, read_words
+from promptforge.stages.resemblance.vocabulary import hash_words, vocabulary
+from promptforge.stages.resemblance.words import Mask, Words, buffers, read_words, slabs
 
 _SLOTS = 1 << 16
 _MOST_MEANT = 1 << 19
 _MEANT: dict[int, int | None] = {}  # cache: hash of an unknown word -> that of the word that was meant, if any
 U32 = npt.NDArray[np.uint32]
-_ORDER, _JOIN = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +48,9 @@ class Features:
 def features(texts: pa.Array, settings: DedupSettings, facts: U64 | None = None) -> Features:
     """Features of some texts; `facts` are the caller's own, equal where two prompts may be near duplicates."""
     fast = loops(settings.compiled)
-    words = read_words(texts, fast)
+    if fast:
+        return _compiled(texts, settings, facts, fast)
+    words = read_words(texts)
     own = np.zeros(len(words), np.uint64) if facts is None else facts
     if settings.view == "text":
         shingles, offsets = _ngrams(words.hashes, words.offsets, settings.ngram)
@@ -66,6 +60,30 @@ def features(texts: pa.Array, settings: DedupSettings, facts: U64 | None = None)
     told = _in_order(content, offsets, telling, None)
     shingles, places = _ngrams(*_ended(content, offsets), settings.ngram)
     return Features(shingles, places, mix(mix(mix(own) ^ head) + told), media)
+
+
+def _compiled(texts: pa.Array, settings: DedupSettings, facts: U64 | None, fast: Loops) -> Features:
+    """The same through compiled loops."""
+    body, offsets = buffers(texts)
+    own = np.zeros(len(texts), np.uint64) if facts is None else facts
+    meanings = _meanings(fast, settings.spelling, settings.view == "content")
+    shape = (settings.ngram, settings.head_words, facts is None)
+    parts = []
+    for part in slabs(offsets):
+        places = offsets[part.start : part.stop + 1]
+        words = meanings.read(body[places[0] : places[-1]], places - places[0])
+        if settings.view == "text":
+            shingles, counts = fast.whole(words, settings.ngram)
+            told, media = own[part], np.zeros(len(counts), np.uint64)
+        else:
+            shingles, counts, told, media = fast.content(words, own[part], shape)
+        parts.append(Features(shingles, np.concatenate([[0], np.cumsum(counts)]), told, media))
+    return joined(parts)
+
+
+@lru_cache(maxsize=4)
+def _meanings(fast: Loops, spelling: bool, words: bool) -> Meanings:
+    return Meanings(fast, spelling=spelling, words=words)
 
 
 def joined(parts: Sequence[Features]) -> Features:
@@ -107,7 +125,7 @@ def _in_order(hashes: U64, offsets: I64, wanted: Mask | None, first: int | None)
         hashes, offsets = hashes[wanted], counts[offsets]
         size = np.diff(offsets)
     place = np.arange(len(hashes), dtype=np.int64) - np.repeat(offsets[:-1], size)
-    value = mix(hashes + (place.astype(np.uint64) + np.uint64(1)) * _ORDER)
+    value = mix(hashes + (place.astype(np.uint64) + np.uint64(1)) * ORDER)
     if first is not None:
         value[place >= first] = 0
     total = np.zeros(len(hashes) + 1, np.uint64)
@@ -122,7 +140,7 @@ def _ngrams(hashes: U64, offsets: I64, n: int) -> tuple[U32, I64]:
         return np.empty(0, np.uint32), np.zeros(len(offsets), np.int64)
     total = hashes.copy()
     for step in range(1, n):
-        total[:-step] = total[:-step] * _ORDER + hashes[step:]
+        total[:-step] = total[:-step] * ORDER + hashes[step:]
     total = mix(total)
     count = np.where(size >= n, size - n + 1, np.minimum(size, 1))
     row_end = np.repeat(offsets[1:], size)
@@ -132,8 +150,8 @@ def _ngrams(hashes: U64, offsets: I64, n: int) -> tuple[U32, I64]:
         at = offsets[:-1][row]
         value = hashes[at]
         for step in range(1, int(size[row[0]])):
-            value = value * _ORDER + hashes[at + step]
-        total[at] = mix(value * _JOIN)
+            value = value * ORDER + hashes[at + step]
+        total[at] = mix(value * JOINT)
         keep[at] = True
     places = np.zeros(len(offsets), np.int64)
     np.cumsum(count, out=places[1:])
@@ -149,7 +167,7 @@ def _ended(hashes: U64, offsets: I64) -> tuple[U64, I64]:
     size = np.diff(offsets) + (np.diff(offsets) > 0)
     places = np.zeros(len(offsets), np.int64)
     np.cumsum(size, out=places[1:])
-    marked = np.full(int(places[-1]), _JOIN, np.uint64)
+    marked = np.full(int(places[-1]), JOINT, np.uint64)
     inner = np.ones(len(marked), bool)
     inner[places[1:][size > 0] - 1] = False
     marked[inner] = hashes
@@ -164,7 +182,7 @@ def _content(words: Words, settings: DedupSettings, *, quotes_tell: bool) -> tup
     n_rows, n_words = len(words), len(words.hashes)
     if not n_words:
         return words.hashes, words.offsets, words.quoted, np.zeros(n_rows, np.uint64)
-    kinds, hashes, medium = vocabulary().look_up(words.hashes, loops(settings.compiled))
+    kinds, hashes, medium = vocabulary().look_up(words.hashes)
     if settings.spelling:
         at, meant = _misspelt(words, kinds)
         kinds[at], hashes[at], medium[at] = vocabulary().look_up(meant)
@@ -245,7 +263,7 @@ def _style_words(kinds: npt.NDArray[np.uint8], words: Words) -> Mask:
     # "by the window" tells of a thing; "art by X" of none.
     by &= ~np.logical_or.reduceat((kinds & (TELLING | MANNER)) == TELLING, starts)
     first_of_row = np.zeros(len(starts), bool)
-    first_of_row[phrase[np.minimum(words.offsets[:-1], len(kinds) - 1)]] = True
+    first_of_row[phrase[words.offsets[:-1][np.diff(words.offsets) > 0]]] = True
     style = all_style | (by & ~first_of_row)
 
     weak = (kinds & (IGNORED | POLISH | MEDIUM)) != 0

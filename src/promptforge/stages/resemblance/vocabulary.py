@@ -14,10 +14,12 @@ import pyarrow as pa
 
 from promptforge import lexicon
 from promptforge.stages.hashing import U64
-from promptforge.stages.resemblance.compiled import Loops
+from promptforge.stages.resemblance.kinds import IGNORED, KNOWN, MANNER, MEDIUM, OF, OPENER, POLISH, TELLING
 from promptforge.stages.resemblance.words import read_words
 
-IGNORED, POLISH, MANNER, MEDIUM, OPENER, TELLING, OF = 1, 2, 4, 8, 16, 32, 64
+__all__ = ["IGNORED", "MANNER", "MEDIUM", "OF", "OPENER", "POLISH", "TELLING", "Vocabulary", "digest", "hash_words"]
+__all__ += ["kinds_of_words", "vocabulary"]
+
 _BITS = 16  # 2**16 slots for some 3,000 words: nearly all at their first
 
 
@@ -30,12 +32,8 @@ class Vocabulary:
     same: U64
     media: U64
 
-    def look_up(self, hashes: U64, loops: Loops | None = None) -> tuple[npt.NDArray[np.uint8], U64, U64]:
+    def look_up(self, hashes: U64) -> tuple[npt.NDArray[np.uint8], U64, U64]:
         """Kind (bits), canonical hash, and medium (one bit of 64) of each word; an unknown word is itself."""
-        if loops:
-            found: tuple[npt.NDArray[np.uint8], U64, U64]
-            found = loops.look_up((self.keys, self.kinds, self.same, self.media), hashes)
-            return found
         slot = (hashes & np.uint64((1 << _BITS) - 1)).astype(np.int64)
         at = self.keys[slot]
         hit = at == hashes
@@ -83,7 +81,7 @@ def vocabulary() -> Vocabulary:
         while keys[slot]:
             slot = (slot + 1) & (size - 1)
         keys[slot] = hashes[word]
-        kind_of[slot] = kinds.get(word, 0) or kinds.get(same.get(word, ""), 0)
+        kind_of[slot] = KNOWN | (kinds.get(word, 0) or kinds.get(same.get(word, ""), 0))
         same_of[slot] = hashes[same.get(word, word)]
         medium_of[slot] = 1 << media[word] if word in media else 0
     return Vocabulary(keys, kind_of, same_of, medium_of)

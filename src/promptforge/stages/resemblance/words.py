@@ -8,6 +8,7 @@ Not covered: word boundaries of Chinese, Japanese and Thai, where each character
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,12 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from promptforge.stages.hashing import I64, U64, word_hashes
-from promptforge.stages.resemblance.compiled import Loops
+from promptforge.stages.resemblance.kinds import BREAK, POINT, QUOTE, WORD
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
-WORD, BREAK, QUOTE, POINT = 1, 2, 3, 4
 #: Bytes worked on at a time: temporaries stay in the second-level cache.
 SLAB_BYTES = 1 << 18
 
@@ -59,7 +59,7 @@ class Words:
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[bytes, bytes]:
+def byte_classes() -> tuple[bytes, bytes]:
     """Lower case and class of each byte, for bytes.translate."""
     lower = bytes(code + 32 if 65 <= code <= 90 else code for code in range(256))
     kinds = bytearray(256)
@@ -86,32 +86,41 @@ def plain(texts: pa.Array) -> pa.Array:
     return pc.replace_with_mask(texts, strange, some)
 
 
-def read_words(texts: pa.Array, loops: Loops | None = None) -> Words:
-    """The words of each text, in order; `loops` are compiled ones."""
+def buffers(texts: pa.Array) -> tuple[Bytes, I64]:
+    """The bytes of the texts as they are read, and where each begins and the last ends."""
     texts = plain(texts).cast(pa.large_string())
     _, place, data = texts.buffers()
     offsets = np.frombuffer(place, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    body = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    parts: list[Words] = []
-    start = 0
-    slab = max(len(body), 1) if loops else SLAB_BYTES
-    while start < len(texts):
-        stop = int(np.searchsorted(offsets, offsets[start] + slab, side="right")) - 1
-        stop = min(max(stop, start + 1), len(texts))
-        parts.append(_slab(body[offsets[start] : offsets[stop]], offsets[start : stop + 1] - offsets[start], loops))
+    return np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8), offsets
+
+
+def slabs(offsets: I64) -> Iterator[slice]:
+    """Ranges of texts of about SLAB_BYTES each."""
+    start, n = 0, len(offsets) - 1
+    while start < n:
+        stop = int(np.searchsorted(offsets, offsets[start] + SLAB_BYTES, side="right")) - 1
+        stop = min(max(stop, start + 1), n)
+        yield slice(start, stop)
         start = stop
-    return _joined(parts)
 
 
-def _slab(body: Bytes, offsets: I64, loops: Loops | None) -> Words:
-    lower, kinds = _tables()
-    raw = body.tobytes()
+def read_words(texts: pa.Array) -> Words:
+    """The words of each text, in order."""
+    body, offsets = buffers(texts)
+    return _joined(
+        [
+            _slab(body[offsets[part.start] : offsets[part.stop]], offsets[part.start : part.stop + 1])
+            for part in slabs(offsets)
+        ]
+    )
+
+
+def _slab(body: Bytes, offsets: I64) -> Words:
+    lower, kinds = byte_classes()
+    raw, offsets = body.tobytes(), offsets - offsets[0]
     low = raw.translate(lower)
     kind = np.frombuffer(raw.translate(kinds), np.uint8)
     data = np.frombuffer(low, np.uint8)
-    if loops:
-        hashes, first, phrase, quoted, digit, spans = loops.scan(data, kind, offsets)
-        return Words(hashes, first, phrase, quoted, digit, spans, low)
     inside = kind == WORD
     begins, ends = inside.copy(), inside.copy()
     edges = offsets[1:-1]
