@@ -248,13 +248,13 @@ def build(source: Path, target: Path, seed: int = 5) -> dict[str, int]:
     return dict(Counter(row["label"] for row in rows))
 
 
-def grammar_prompts(n: int = 3000) -> list[str]:
+def grammar_prompts(n: int = 3000, seed: int = 7) -> list[str]:
     """Prompts of the own grammar, in equal parts of every axis."""
     from promptforge.sources import grammar
 
     found = []
     for axis in Axis:
-        source = grammar.build(grammar.Params.model_validate({"axis": axis, "n": n}), 7)
+        source = grammar.build(grammar.Params.model_validate({"axis": axis, "n": n}), seed)
         (part,) = source.parts()
         found += [str(row.text) for row in source.read(part, 0, part.n_rows)]
     return found

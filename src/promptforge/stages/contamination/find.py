@@ -2,7 +2,9 @@
 
 On the semantic axis the same words can say another thing: "a dog left of a cat" is no copy of "a cat left of a dog".
 There a finding whose scene contradicts the prompt's becomes `other_scene`, a flag; words in another order only where
-both have one skeleton, since the scene of a shuffled text says nothing. One scene in other words is `scene`.
+both have one skeleton, since the scene of a shuffled text says nothing. A part in common is one as well where both have
+one skeleton, or only looks are exchanged: "a red bus by a wall" for "a green bus by a wall". One scene in other words
+is `scene`.
 """
 
 from __future__ import annotations
@@ -23,15 +25,17 @@ from promptforge.stages.contamination.equal import Letters
 from promptforge.stages.contamination.grams import counted, grams_at, runs
 from promptforge.stages.contamination.near import Contents
 from promptforge.stages.contamination.overlap import Coverage, Floats, Held
-from promptforge.stages.contamination.passages import Passages
+from promptforge.stages.contamination.passages import Passages, Telling
 from promptforge.stages.contamination.settings import RULES, DecontaminateSettings
-from promptforge.stages.contamination.tuples import nouns_of, tuples_of
+from promptforge.stages.contamination.tuples import looks_exchanged, nouns_of, tuples_of
 from promptforge.stages.contamination.words import Mask, Words, read_words
 from promptforge.stages.hashing import I64, U64
 from promptforge.stages.resemblance.apart import scenes_differ
 
 VERSION = 1
 BATCH_ROWS = 16_384  # arrays of a batch stay near the processor
+#: Rules that find a part of a prompt: of two prompts of one template they find what the template says.
+_BY_PARTS = frozenset({"ngrams", "run", "rare"})
 _NOUN = re.compile(r'"noun":"([^"]*)"')
 _TINY_FIRST, _TINY_LAST = 5, 2  # where a prompt of one or two words is looked for: behind "a photo of a", or at the end
 
@@ -78,9 +82,10 @@ class Index:
         self._letters = Letters(words.letters, texts)
         self._coverage = Coverage(words, settings.ngram, settings.coverage)
         self._weights = Held(words, 1, weighted=True)
+        telling = Telling(words, settings.passage)
         self._passages = {
-            "run": Passages(words, settings.run, settings.run, "run"),
-            "rare": Passages(words, settings.rare_ngram, settings.long_words, "rare"),
+            "run": Passages(words, settings.run, telling, settings.run, max(2, len(words) // 1000)),
+            "rare": Passages(words, settings.rare_ngram, telling, settings.long_words, max(1, len(words) // 10_000)),
         }
         expected = pa.array([" ".join(targets.parse(text).strings) for text in texts], pa.string())
         self._contents = Contents(column, expected, settings.near)
@@ -178,11 +183,16 @@ class Index:
             other = np.zeros(len(row), bool)
             if rule != "exact":
                 asked = rows.semantic[row]
+                template = (own[row] == self._skeletons[prompt]) & (own[row] != 0)
                 if rule == "word_order":
-                    asked &= (own[row] == self._skeletons[prompt]) & (own[row] != 0)
-                for at in np.flatnonzero(asked).tolist():
-                    scene = _scene_in(rows, int(row[at]))
-                    other[at] = scene is not None and scenes_differ(scene, self._scenes_of[int(prompt[at])])
+                    asked &= template
+                if rule in _BY_PARTS:
+                    other = asked & template
+                for at in np.flatnonzero(asked & ~other).tolist():
+                    scene, number = _scene_in(rows, int(row[at])), int(prompt[at])
+                    other[at] = (scene is not None and scenes_differ(scene, self._scenes_of[number])) or (
+                        rule in _BY_PARTS and looks_exchanged(str(rows.texts[int(row[at])].as_py()), self.texts[number])
+                    )
             made.append((rule, row[~other], prompt[~other], value[~other]))
             made.append(("other_scene", row[other], prompt[other], np.ones(int(other.sum()))))
         return made

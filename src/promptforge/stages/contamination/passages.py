@@ -1,8 +1,10 @@
 """Passages that a text shares with a prompt: n-grams that are telling enough to prove a copy by themselves.
 
-"trending on artstation, highly detailed, 8k" stands in thousands of prompts and proves nothing. So of an n-gram's words
-at least MIN_CONTENT are neither style nor glue, and it holds pairs of words that hardly any other prompt of the list
-has. Both are told from the list and the vocabulary alone: no verdict depends on the other rows of a run.
+"trending on artstation, highly detailed, 8k" stands in thousands of prompts and proves nothing. So an n-gram must be
+surprising: a chain of word pairs counted in the rest of the list must give it with less than a set chance (2e-11 with
+the default, so one prompt of 30 words in a thousand million). Of its words at least MIN_CONTENT are neither style nor
+glue nor position, which holds in lists too short to count in. Both are told from the list and the vocabulary alone: no
+verdict depends on the other rows of a run.
 """
 
 from __future__ import annotations
@@ -10,76 +12,96 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from promptforge import lexicon
 from promptforge.stages.contamination.grams import Table, grams, places
 from promptforge.stages.contamination.words import Words, read_words
 from promptforge.stages.hashing import I64, U64
 from promptforge.stages.resemblance.vocabulary import IGNORED, MANNER, MEDIUM, POLISH, kinds_of_words
 
-MIN_CONTENT = 4
-#: Pairs of words in an n-gram that at most one prompt in ten thousand has; of a run one is enough.
-MIN_RARE_PAIRS = {"rare": 1, "run": 1}
+Floats = npt.NDArray[np.float64]
+MIN_CONTENT = 3
+_BACK_OFF = 0.4  # of a pair that no other prompt has: Brants et al. 2007, stupid backoff
 
 
 class Passages:
-    """Telling n-grams of the prompts that have at least `min_words` words."""
+    """Telling n-grams of the prompts that have at least `min_words` words, held by at most `most` of them."""
 
-    def __init__(self, words: Words, n: int, min_words: int, rule: str) -> None:
-        n_prompts = len(words)
-        most = {"rare": 1, "run": max(2, n_prompts // 1000)}[rule]
+    def __init__(self, words: Words, n: int, telling: Telling, min_words: int, most: int) -> None:
         value, owner = places(words, n)
-        size = np.diff(words.offsets)
-        telling = (_within(_content(words), words, n, n) >= MIN_CONTENT) & (
-            _within(_rare_pairs(words), words, n, n - 1) >= MIN_RARE_PAIRS[rule]
-        )
-        keep = telling & (size[owner] >= min_words)
+        keep = telling.of(n) & (np.diff(words.offsets)[owner] >= min_words)
         table = Table.of(n, value[keep], owner[keep])
-        spread = np.repeat(np.diff(table.spans), np.diff(table.spans))
-        few = spread <= most
+        size = np.diff(table.spans)
+        few = np.repeat(size <= most, size)
         self.n = n
-        self._table = Table.of(n, np.repeat(table.values(), np.diff(table.spans))[few], table.owners[few])
+        self._table = table if few.all() else Table.of(n, np.repeat(table.values(), size)[few], table.owners[few])
 
     def find(self, words: Words, at: I64) -> tuple[I64, I64, I64]:
         """Text, prompt, and how many of its telling n-grams stand in the text; `at`: the places to look at."""
         return self._table.expand(*self._table.find(words, at))
 
 
+class Telling:
+    """Which n-grams of the list surprise by at least `least` nats."""
+
+    def __init__(self, words: Words, least: float) -> None:
+        self._words, self._least = words, least
+        weak = _weak()
+        at = np.minimum(np.searchsorted(weak, words.hashes), len(weak) - 1)
+        self._content = _summed((weak[at] != words.hashes).astype(np.float64))
+        self._first, step = _surprise(words)
+        self._steps = _summed(step)
+
+    def of(self, n: int) -> npt.NDArray[np.bool_]:
+        """One for each n-gram, in the order of `places`."""
+        rows = self._words.rows()
+        if len(rows) < n:
+            return np.empty(0, bool)
+        at = np.flatnonzero(rows[: len(rows) - n + 1] == rows[n - 1 :])
+        surprise = self._first[at] + self._steps[at + n] - self._steps[at + 1]
+        found: npt.NDArray[np.bool_] = (surprise >= self._least - 1e-9) & (
+            self._content[at + n] - self._content[at] >= MIN_CONTENT
+        )
+        return found
+
+
+def _surprise(words: Words) -> tuple[Floats, Floats]:
+    """Minus the log of each word's chance, alone and behind the word before it, counted without its own place."""
+    hashes = words.hashes
+    count = _times(hashes)
+    alone = -np.log(np.maximum(count - 1, 0.5) / max(len(hashes), 1))
+    behind = np.zeros(len(hashes))
+    if len(hashes) > 1:
+        pair = _times(grams(hashes, 2))
+        known = -np.log(np.maximum(pair - 1, 1) / np.maximum(count[:-1] - 1, 1))
+        behind[1:] = np.where(pair > 1, known, alone[1:] - np.log(_BACK_OFF))
+    return alone, behind
+
+
+def _times(values: U64) -> I64:
+    """How often each value comes in all."""
+    order = np.argsort(values)
+    ordered = values[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(values) else np.empty(0, np.int64)
+    size = np.diff(np.append(starts, len(values)))
+    found = np.empty(len(values), np.int64)
+    found[order] = np.repeat(size, size)
+    return found
+
+
+def _summed(values: Floats) -> Floats:
+    total = np.zeros(len(values) + 1)
+    np.cumsum(values, out=total[1:])
+    return total
+
+
 @lru_cache(maxsize=1)
 def _weak() -> U64:
-    """Hashes of the words of style and glue, sorted."""
+    """Hashes of the words of style, glue and position, sorted."""
     loose = IGNORED | POLISH | MANNER | MEDIUM
-    names = sorted(word for word, kind in kinds_of_words().items() if kind & loose and word.isalnum())
-    return np.sort(read_words(pa.array(names, pa.string())).hashes)
-
-
-def _content(words: Words) -> I64:
-    """1 for each word that is neither style nor glue."""
-    weak = _weak()
-    at = np.minimum(np.searchsorted(weak, words.hashes), len(weak) - 1)
-    found: I64 = (weak[at] != words.hashes).astype(np.int64)
-    return found
-
-
-def _rare_pairs(words: Words) -> I64:
-    """1 for each place whose word and the next hardly any other prompt has."""
-    found = np.zeros(len(words.hashes), np.int64)
-    pairs = grams(words.hashes, 2)
-    if not len(pairs):
-        return found
-    rows = words.rows()
-    inside = np.flatnonzero(rows[:-1] == rows[1:])
-    _, inverse = np.unique(pairs[inside], return_inverse=True)
-    both = np.unique((inverse.astype(np.int64) << 32) | rows[inside])
-    spread = np.bincount(both >> 32)
-    found[inside] = spread[inverse] <= max(1, len(words) // 10_000)
-    return found
-
-
-def _within(marks: I64, words: Words, n: int, width: int) -> I64:
-    """How many of the `width` places from each n-gram's first on are marked."""
-    total = np.zeros(len(marks) + 1, np.int64)
-    np.cumsum(marks, out=total[1:])
-    rows = words.rows()
-    at = np.flatnonzero(rows[: max(len(rows) - n + 1, 0)] == rows[n - 1 :]) if len(rows) >= n else np.empty(0, np.int64)
-    return total[at + width] - total[at]
+    names = {word for word, kind in kinds_of_words().items() if kind & loose}
+    for relation in lexicon.load().relations.values():
+        names.update(word for phrase in (*relation.phrases, *relation.side) for word in phrase.split())
+    return np.sort(read_words(pa.array(sorted(word for word in names if word.isalnum()), pa.string())).hashes)

@@ -68,8 +68,13 @@ class DecontaminateSettings(BaseModel):
     )
     long_words: int = Field(16, ge=8, le=256, description="prompts with that many words are copied by a part as well")
     long_weight: float = Field(0.6, ge=0, le=1, description="weight for those")
-    rare_ngram: int = Field(8, ge=5, le=32, description="words of an n-gram that is a copy if one prompt alone has it")
-    run: int = Field(13, ge=8, le=64, description="words in a row that are a copy, however many prompts have them")
+    rare_ngram: int = Field(8, ge=5, le=32, description="words of a passage that is a copy, of prompts of long_words")
+    run: int = Field(13, ge=8, le=64, description="words in a row that are a copy, of any prompt")
+    passage: float = Field(
+        24.0,
+        ge=0,
+        description="smallest surprise of either, in nats: minus the log of its chance by the list's pairs of words",
+    )
     near: float = Field(0.8, gt=0.3, le=1, description="smallest similarity of the content, as [dedup] measures it")
 
     @model_validator(mode="after")

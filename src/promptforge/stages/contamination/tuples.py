@@ -1,11 +1,14 @@
-"""What two scenes say of each other: one scene in other words, or other roles in the same words."""
+"""What two scenes say of each other: one scene in other words, other roles or other looks in the same words."""
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 from promptforge import lexicon
 from promptforge.records import Scene
+from promptforge.texts import fold
 
 Thing = tuple[Any, ...]
 
@@ -40,3 +43,24 @@ def _thing(scene: Scene, number: int) -> Thing:
 def nouns_of(scene: Scene) -> tuple[str, ...]:
     """The nouns of all things, sorted: cheap to have, and equal where the tuples are."""
     return tuple(sorted(item.noun for item in scene.objects))
+
+
+def looks_exchanged(text: str, prompt: str) -> bool:
+    """Whether the text lacks nothing of the prompt but looks, and has others instead.
+
+    Words alone decide, so also where a thing is unknown and the scene does not say what it looks like.
+    """
+    own, wanted = Counter(fold(text).split()), Counter(fold(prompt).split())
+    lacks, looks = wanted - own, _looks()
+    return bool(lacks) and looks.issuperset(lacks) and not looks.isdisjoint(own - wanted)
+
+
+@lru_cache(maxsize=1)
+def _looks() -> frozenset[str]:
+    """Colours, shapes and textures of one word."""
+    tables = lexicon.load()
+    found = set(tables.colours)
+    for kind in (tables.shapes, tables.textures):
+        for look in kind.values():
+            found.update((look.word, *look.also))
+    return frozenset(fold(word) for word in found)
