@@ -6,7 +6,8 @@ literal file lists. A file that no commit names is never read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -36,7 +37,9 @@ def connect(
     con = duckdb.connect(":memory:")
     con.execute("SET enable_progress_bar = false")
     # By default it is .tmp in the folder that the person is in, where no sweep or purge would find it after a kill.
+    # The folder goes when the database is closed.
     con.execute(f"SET temp_directory = '{_quoted(str(store.root / SPILL))}'")
+    con.execute(f"SET memory_limit = '{memory_limit() >> 20}MiB'")
     for table, files in files_by_table(commits).items():
         if (check is None and table != "pixels") or (check is not None and table in check):
             for item in files:
@@ -44,6 +47,39 @@ def connect(
         con.execute(_table_sql(table, [str(store.root / item.name) for item in files]))
     con.execute(schema.views_sql())
     return con
+
+
+def memory_limit() -> int:
+    """Bytes that a query may hold before it spills to disk: a quarter of what this process may have.
+
+    That is the machine's memory, or the limit of its control group (a container, a batch job) where that is less. By
+    default DuckDB takes 80% of the machine, which leaves no room for the arrays of the stage that asks. Never under
+    256 MiB, which windows and sorts over millions of rows need to make progress.
+    """
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in _limit_files():
+        try:
+            said = path.read_text("ascii").strip()
+        except OSError:
+            continue
+        if said.isdigit():  # "max" is none
+            have = min(have, int(said))
+    return max(have // 4, 256 << 20)
+
+
+def _limit_files() -> Iterator[Path]:
+    """Where the kernel may state a limit for this process: control groups of version 2 and 1, and those above it."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text("utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base, name = ("memory", "memory.limit_in_bytes") if controllers else ("", "memory.max")
+        folder = Path("/sys/fs/cgroup") / base / group.lstrip("/")
+        yield from (place / name for place in (folder, *folder.parents) if place.is_relative_to("/sys/fs/cgroup"))
 
 
 def open_run(root: Path) -> duckdb.DuckDBPyConnection:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from promptforge.errors import ConfigError, SchemaFault
 
 TABLE_KEY = b"promptforge.table"
+_CHECKED_ROWS = 200_000  # rows whose constraints are checked at once: they lie in memory a second time meanwhile
 _VERSION = re.compile(r"\A-- version (\d+)\n")
 
 
@@ -159,7 +160,8 @@ def conform(table: str, data: pa.Table, where: str = "") -> pa.Table:
         result = arranged.cast(schema).combine_chunks()
     except (pa.ArrowInvalid, ValueError) as exc:
         raise SchemaFault(f"{place}table {table}: {exc}") from exc
-    _check_constraints(table, result, place)
+    for start in range(0, result.num_rows, _CHECKED_ROWS):  # constraints are of one row, never between rows
+        _check_constraints(table, result.slice(start, _CHECKED_ROWS), place)
     return result
 
 

@@ -22,6 +22,7 @@ from promptforge.stages.resemblance.words import Mask
 
 VERSION = 2  # raised whenever another pair or survivor comes out
 _EPSILON = 1e-9
+_ASKED_PAIRS = 1 << 16  # pairs whose scenes are fetched at a time
 
 #: Which pairs of rows (a, b) nothing else keeps apart, asked of pairs that are near.
 Agree = Callable[[I64, I64], Mask]
@@ -54,7 +55,10 @@ def near_pairs(found: Features, settings: DedupSettings, agree: Agree | None = N
     value = jaccard.similarities(found, a, b, loops(settings.compiled))
     near = value >= settings.threshold - _EPSILON
     if agree is not None:
-        near[near] = agree(a[near], b[near])
+        places = np.flatnonzero(near)
+        for start in range(0, len(places), _ASKED_PAIRS):
+            some = places[start : start + _ASKED_PAIRS]
+            near[some] = agree(a[some], b[some])
     return Pairs(a[near], b[near], value[near])
 
 

@@ -1,0 +1,269 @@
+"""The global steps over millions of rows, under a limit of memory: rows/s, peak, rows dropped.
+
+    python benchmarks/large.py make FOLDER --data DATA [--rows 2000000] [--seed 1]
+    python benchmarks/large.py run FOLDER [--limit-gib 2] [--compiled] [--name NAME]
+
+`make` writes a run folder as generate and filter would leave it: committed Parquet shards of the tables prompts and
+verdicts, 50,000 rows each. A row is a real prompt of the public sets in DATA with one phrase of another put behind it
+and, in half of the rows, a number before it, so that rows are as long and as much alike as prompts are, and are not all
+different: one in twenty is a row said before with another case or a style suffix behind it. Its scene is that of the
+first prompt, parsed once. One row in fifty was dropped by a filter.
+
+`run` starts each step (dedup with near duplicates, decontaminate against three benchmarks, plan, select) in a process
+of its own, one after the other on the same folder. With --limit-gib each runs in a control group of its own with that
+much memory, where the kernel lets this process make one (version 1 or 2; it kills what takes more; the pages of files
+count, but are given back), else under a watcher that ends it when its resident memory passes the limit: the record says
+which. Peaks are of resident memory (VmHWM). Writes results/large.json, one entry for each name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import resource
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+RESULTS = Path(__file__).resolve().parent / "results" / "large.json"
+SHARD_ROWS = 50_000
+SETS = ("pickapic_train", "imagereward_refl", "laion_alttext", "t2i_compbench", "tifa_v1", "lex_bench_easy")
+LISTED = ("geneval", "partiprompts", "drawbench")
+SUFFIXES = (", highly detailed, 8k", ", trending on artstation", ", digital art", ", by greg rutkowski", ", photo")
+STEPS = ("dedup", "decontaminate", "plan", "select")
+RECIPE: dict[str, Any] = {
+    "name": "large",
+    "sources": [{"kind": "grammar", "axis": "image_quality", "n": 1}],
+    "regime": {"teacher": "canvas", "size": 512, "mistake_rate": 0.0},
+    "render": {"sample": 0.0},
+    "dedup": {"compiled": False},
+    "select": {"policy": "distill", "quota": dict.fromkeys(("image_quality", "semantic_understanding"), 100_000)},
+}
+
+
+def make(folder: Path, data: Path, rows: int, seed: int) -> None:
+    """Write the run folder."""
+    from promptforge import records, scenes, targets, texts
+    from promptforge.schema import arrow_schema
+    from promptforge.stages.run import prepare
+
+    label_sets = import_module("label_sets")
+    benchmarks = []
+    for name in LISTED:
+        path = folder / "benchmarks" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        prompts = [" ".join(row["prompt"].split()) for row in label_sets.read(data, name) if row["prompt"]]
+        path.write_text("\n".join(prompts) + "\n", "utf-8")
+        benchmarks.append({"name": name, "path": str(path)})
+    recipe = {**RECIPE, "decontaminate": {"benchmarks": benchmarks}}
+    recipe["select"] = {**RECIPE["select"], "quota": {**RECIPE["select"]["quota"], "text_rendering": 100_000}}
+    run = prepare(folder / "run", recipe, "benchmarks/large.py")
+
+    found = [row["prompt"] for name in SETS for row in label_sets.read(data, name) if row["prompt"]]
+    base = sorted({texts.clean(text).text for text in found if 15 < len(text) < 400})
+    known = []
+    for text in base:
+        parsed = targets.parse(text)
+        scene = scenes.parse(text)
+        axis = texts.tell_axis(text, parsed.strings, scene)
+        known.append((text, list(parsed.strings), parsed.origin, scene.to_json(), axis))
+    tails = [part.strip() for text in base for part in text.split(",")[1:] if 8 < len(part.strip()) < 60]
+    sys.stdout.write(f"{len(base)} prompts, {len(tails)} phrases\n")
+
+    empty = dict.fromkeys(arrow_schema("prompts").names)
+    for number, start in enumerate(range(0, rows, SHARD_ROWS)):
+        draw = random.Random(f"{seed} {number}")
+        said: list[tuple[str, int]] = []
+        columns: dict[str, list[Any]] = {name: [] for name in empty}
+        drops = []
+        for at in range(start, min(start + SHARD_ROWS, rows)):
+            if said and draw.random() < 0.05:
+                text, which = draw.choice(said)
+                text = text.upper() if draw.random() < 0.4 else text + draw.choice(SUFFIXES)
+            else:
+                which = draw.randrange(len(known))
+                text = f"{known[which][0].rstrip(' .,')}, {draw.choice(tails)}"
+                if draw.random() < 0.5:
+                    text = f"{draw.randrange(2, 99)} {text}"
+                said.append((text, which))
+            _, expected, origin, scene, axis = known[which]
+            prompt = records.prompt_id(text)
+            row = {
+                **empty,
+                "row_id": records.row_id("large", "0", at),
+                "source": "large",
+                "source_part": "made",
+                "source_row": at,
+                "stream_order": at,
+                "licence": "unstated",
+                "text": text,
+                "text_clean": text,
+                "prompt_id": prompt,
+                "fold_key": texts.fold_key(text),
+                "repairs": [],
+                "axis": axis,
+                "axis_origin": "told",
+                "expected_text": expected,
+                "expected_origin": origin,
+                "scene": scene,
+                "scene_origin": "parsed",
+                "noise_group": prompt,
+                "split_group": prompt,
+                "split": "train",
+                "n_words": len(text.split()),
+                "n_chars": len(text),
+            }
+            for name, value in row.items():
+                columns[name].append(value)
+            if draw.random() < 0.02:
+                drops.append({"row_id": row["row_id"], "prompt_id": prompt, "stage": "filter", "verdict": "drop"})
+        prompts = pa.table(columns, schema=arrow_schema("prompts"))
+        dropped = [{**item, "check_name": "length", "reason": "too_long"} for item in drops]
+        verdicts = pa.Table.from_pylist(dropped, schema=arrow_schema("verdicts"))
+        shard, digest = f"s000.p0000.r{start:09d}", records.digest_of([seed, start])
+        run.store.commit("generate", shard, digest, {"prompts": prompts})
+        run.store.commit("filter", shard, digest, {"verdicts": verdicts})
+
+
+def step(folder: Path, name: str, compiled: bool) -> dict[str, Any]:
+    """One step in this process; what came before it is found by its records."""
+    from promptforge.stages import decontaminate, dedup, render, select
+    from promptforge.stages.run import Run, open_run
+
+    run: Run = open_run(folder / "run")
+    if compiled:
+        run.recipe.dedup["compiled"] = True  # type: ignore[index]
+    text = [*run.store.commits("generate"), *run.store.commits("filter")]
+    counted = sum(item.rows for commit in text for item in commit.files if item.table == "prompts")
+    units = {
+        "dedup": lambda: dedup.unit(run, text),
+        "decontaminate": lambda: decontaminate.unit(run, [*text, *run.store.commits("dedup")]),
+        "plan": lambda: render.plan_unit(run, _checked(run, text)),
+        "select": lambda: select.unit(run, [*_checked(run, text), *run.store.commits("render")]),
+    }
+    before = _peak()
+    clock, start = time.monotonic(), time.process_time()
+    commit, _ = run.work(units[name]())
+    seconds = time.monotonic() - clock
+    return {
+        "rows": counted,
+        "clock_s": round(seconds, 1),
+        "processor_s": round(time.process_time() - start, 1),
+        "rows_per_s": round(counted / seconds),
+        "peak_mib": _peak(),
+        "before_mib": before,
+        "counts": dict(commit.counts),
+    }
+
+
+def _checked(run: Any, text: list[Any]) -> list[Any]:
+    return [*text, *run.store.commits("dedup"), *run.store.commits("decontaminate"), *run.store.commits("plan")]
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+class Limited:
+    """A command with so much memory: in a control group where one can be made, else watched."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.group = None if limit is None else _new_group(limit)
+        self.how = "none" if limit is None else "watcher of resident memory" if self.group is None else "control group"
+
+    def run(self, command: list[str]) -> int:
+        """The command's exit code; a negative one where it was ended."""
+        child = subprocess.Popen(command, preexec_fn=self._join)  # noqa: PLW1509 - one thread here
+        page = os.sysconf("SC_PAGE_SIZE")
+        while child.poll() is None:
+            if self.limit is not None and self.group is None:
+                held = int(Path(f"/proc/{child.pid}/statm").read_text("ascii").split()[1]) * page
+                if held > self.limit:
+                    child.kill()
+            time.sleep(0.05)
+        return child.wait()
+
+    def _join(self) -> None:
+        if self.group is not None:
+            (self.group / "cgroup.procs").write_text(str(os.getpid()), "ascii")
+
+    def close(self) -> None:
+        """Remove the group."""
+        if self.group is not None:
+            self.group.rmdir()
+
+
+def _new_group(limit: int) -> Path | None:
+    for base, name in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(base) / f"promptforge-{os.getpid()}"
+        try:
+            group.mkdir()
+            (group / name).write_text(str(limit), "ascii")
+        except OSError:
+            if group.is_dir():
+                group.rmdir()
+            continue
+        return group
+    return None
+
+
+def run_all(given: argparse.Namespace) -> None:
+    """Every step under the limit; the record is written after each."""
+    limit = None if given.limit_gib is None else int(given.limit_gib * 2**30)
+    found: dict[str, Any] = {"limit_gib": given.limit_gib, "compiled": given.compiled, "steps": {}}
+    for name in given.steps:
+        held = Limited(limit)
+        into = given.folder / f"{name}.json"
+        into.unlink(missing_ok=True)
+        command = [sys.executable, __file__, "step", str(given.folder), "--only", name, "--into", str(into)]
+        code = held.run([*command, *(["--compiled"] if given.compiled else [])])
+        found["limited_by"] = held.how
+        held.close()
+        if code:
+            found["steps"][name] = {"failed": f"ended with {code}: over the limit, or see above"}
+            break
+        found["steps"][name] = json.loads(into.read_text("utf-8"))
+        sys.stdout.write(f"{name}: {json.dumps(found['steps'][name])}\n")
+    found["left_in_spill_folder"] = len(list((given.folder / "run").glob(".tmp-duckdb/*")))
+    found["machine"] = {"processor": platform.machine(), "cores": len(os.sched_getaffinity(0)), "numpy": np.__version__}
+    found["machine"] |= {"pyarrow": pa.__version__, "python": platform.python_version()}
+    record = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    record[given.name] = found
+    RESULTS.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+def main() -> None:
+    """Make rows, run every step, or one (as `run` does in a process of its own)."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("make", "run", "step"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--limit-gib", type=float)
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--name", default="two_million")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
+    parser.add_argument("--only", choices=STEPS)
+    parser.add_argument("--into", type=Path)
+    given = parser.parse_args()
+    if given.action == "make":
+        make(given.folder, given.data, given.rows, given.seed)
+    elif given.action == "run":
+        run_all(given)
+    else:
+        given.into.write_text(json.dumps(step(given.folder, given.only, given.compiled)), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
