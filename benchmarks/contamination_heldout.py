@@ -1,7 +1,7 @@
-"""Contamination sets that the rules were not mended on: other benchmarks, other suffixes, other ways to change a prompt.
+"""Contamination sets that the rules were not mended on: other benchmarks, other suffixes, other changes.
 
     python benchmarks/contamination_heldout.py FROM --fold first --out DIR    # writes DIR/contamination/*.jsonl
-    python benchmarks/contamination_heldout.py FROM --measure                 # every fold: results/contamination_heldout.json
+    python benchmarks/contamination_heldout.py FROM --measure --label first   # adds to results/contamination_heldout.json
 
 The two folds share no suffix, no way to change a prompt and no benchmark prompt, and neither shares one with the
 development set of eval_contamination.py, but for drawbench_upsampled and lex_bench, the only long ones there are. Each

@@ -34,45 +34,12 @@ _UNKNOWN = {True: 0.5, False: 0.34}
 #: What names a kind of picture, or how it is taken. A phrase is about its last word: "national geographic photo" is one
 #: about a photo, "plain white background" one about the background. And the longest such phrase, or name behind "by".
 _KINDS = frozenset(
-    [
-        "style",
-        "art",
-        "render",
-        "rendering",
-        "photography",
-        "photo",
-        "photograph",
-        "picture",
-        "image",
-        "portrait",
-        "sketch",
-        "drawing",
-        "painting",
-        "illustration",
-        "aesthetic",
-        "anime",
-        "print",
-        "poster",
-        "wallpaper",
-        "screenshot",
-        "still",
-        "background",
-        "backdrop",
-        "lighting",
-        "light",
-        "lens",
-        "shot",
-        "view",
-        "angle",
-        "focus",
-        "palette",
-        "tones",
-        "colors",
-        "colours",
-        "resolution",
-        "quality",
-        "composition",
-    ]
+    (
+        *("style", "art", "render", "rendering", "photography", "photo", "photograph", "picture", "image", "portrait"),
+        *("sketch", "drawing", "painting", "illustration", "aesthetic", "anime", "print", "poster", "wallpaper"),
+        *("screenshot", "still", "background", "backdrop", "lighting", "light", "lens", "shot", "view", "angle"),
+        *("focus", "palette", "tones", "colors", "colours", "resolution", "quality", "composition"),
+    )
 )
 _NAME_WORDS = 4
 _LOOSE_WORDS = 3

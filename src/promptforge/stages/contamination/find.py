@@ -3,8 +3,8 @@
 On the semantic axis the same words can say another thing: "a dog left of a cat" is no copy of "a cat left of a dog".
 There a finding whose scene contradicts the prompt's becomes `other_scene`, a flag; words in another order only where
 both have one skeleton, since the scene of a shuffled text says nothing. A part in common is one as well where both have
-one skeleton, or only looks are exchanged: "a red bus by a wall" for "a green bus by a wall". One scene in other words
-is `scene`.
+one skeleton, or only looks are exchanged: "a red bus by a wall" for "a green bus by a wall"; a passage also where the
+two are about other things. One scene in other words is `scene`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from promptforge.stages.contamination.near import Contents
 from promptforge.stages.contamination.overlap import Coverage, Floats, Held
 from promptforge.stages.contamination.passages import Passages, Telling
 from promptforge.stages.contamination.settings import RULES, DecontaminateSettings
-from promptforge.stages.contamination.tuples import looks_exchanged, nouns_of, tuples_of
+from promptforge.stages.contamination.tuples import looks_exchanged, nouns_of, other_things, tuples_of
 from promptforge.stages.contamination.words import Mask, Words, read_words
 from promptforge.stages.hashing import I64, U64
 from promptforge.stages.resemblance.apart import scenes_differ
@@ -35,7 +35,8 @@ from promptforge.stages.resemblance.apart import scenes_differ
 VERSION = 1
 BATCH_ROWS = 16_384  # arrays of a batch stay near the processor
 #: Rules that find a part of a prompt: of two prompts of one template they find what the template says.
-_BY_PARTS = frozenset({"ngrams", "run", "rare"})
+_BY_PASSAGE = frozenset({"run", "rare"})
+_BY_PARTS = _BY_PASSAGE | {"ngrams"}
 _NOUN = re.compile(r'"noun":"([^"]*)"')
 _TINY_FIRST, _TINY_LAST = 5, 2  # where a prompt of one or two words is looked for: behind "a photo of a", or at the end
 
@@ -189,13 +190,20 @@ class Index:
                 if rule in _BY_PARTS:
                     other = asked & template
                 for at in np.flatnonzero(asked & ~other).tolist():
-                    scene, number = _scene_in(rows, int(row[at])), int(prompt[at])
-                    other[at] = (scene is not None and scenes_differ(scene, self._scenes_of[number])) or (
-                        rule in _BY_PARTS and looks_exchanged(str(rows.texts[int(row[at])].as_py()), self.texts[number])
-                    )
+                    other[at] = self._says_other(rule, rows, int(row[at]), int(prompt[at]))
             made.append((rule, row[~other], prompt[~other], value[~other]))
             made.append(("other_scene", row[other], prompt[other], np.ones(int(other.sum()))))
         return made
+
+    def _says_other(self, rule: str, rows: Rows, row: int, prompt: int) -> bool:
+        """Whether a text of the semantic axis says another thing than the prompt that a rule finds in it."""
+        text = rows.scenes[row].as_py()
+        scene = None if text is None else Scene.from_json(text)
+        if scene is not None and scenes_differ(scene, self._scenes_of[prompt]):
+            return True
+        if rule in _BY_PASSAGE and scene is not None and other_things(scene, self._scenes_of[prompt]):
+            return True
+        return rule in _BY_PARTS and looks_exchanged(str(rows.texts[row].as_py()), self.texts[prompt])
 
     def _scenes(self, rows: Rows) -> tuple[I64, I64, Floats]:
         """Texts of the semantic axis that say one prompt's scene, in whatever words."""
@@ -210,11 +218,6 @@ class Index:
                 found.append((row, prompts[said]))
         columns = np.array(found, np.int64).reshape(-1, 2)
         return columns[:, 0], columns[:, 1], np.ones(len(columns))
-
-
-def _scene_in(rows: Rows, row: int) -> Scene | None:
-    text = rows.scenes[row].as_py()
-    return None if text is None else Scene.from_json(text)
 
 
 def _sorted(found: list[tuple[str, I64, I64, npt.NDArray[Any]]]) -> Hits:

@@ -45,6 +45,11 @@ def nouns_of(scene: Scene) -> tuple[str, ...]:
     return tuple(sorted(item.noun for item in scene.objects))
 
 
+def other_things(one: Scene, other: Scene) -> bool:
+    """Whether both name things that are known, and none in common."""
+    return bool(one.objects) and bool(other.objects) and not set(nouns_of(one)) & set(nouns_of(other))
+
+
 def looks_exchanged(text: str, prompt: str) -> bool:
     """Whether the text lacks nothing of the prompt but looks, and has others instead.
 
