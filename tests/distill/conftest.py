@@ -1,0 +1,52 @@
+"""A tiny FLUX and a tiny T5, saved as the libraries save them, and a student over the one for the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptforge.models.diffusion.settings import Settings
+
+SIZE, STEPS, LENGTH = 64, 4, 16
+
+
+@pytest.fixture(scope="session")
+def flux_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.tiny_models.pipelines import tiny_flux
+
+    return tiny_flux(tmp_path_factory.mktemp("teacher") / "flux")
+
+
+@pytest.fixture(scope="session")
+def t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A T5 encoder of width 16, half of the teacher's."""
+    from tests.tiny_models.pipelines import _seeded, _t5
+    from tests.tiny_models.tokenizers import t5_tokenizer
+
+    folder = tmp_path_factory.mktemp("student") / "t5"
+    with _seeded(3):
+        _t5(len(t5_tokenizer()), 16).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def settings(flux_folder: Path) -> Settings:
+    return Settings(
+        model=str(flux_folder), dtype="fp32", size=SIZE, steps=STEPS, max_sequence_length=LENGTH, pooled="zero"
+    )
+
+
+@pytest.fixture
+def teacher(settings: Settings) -> Any:
+    from promptforge.distill.teacher import Teacher
+
+    return Teacher.load(settings)
+
+
+@pytest.fixture
+def student(t5_folder: Path, teacher: Any) -> Any:
+    from promptforge.distill.student import make
+
+    return make(str(t5_folder), None, teacher.width, seed=1)
