@@ -1,4 +1,4 @@
-"""Writes the quality axis: captions of good pictures, of 8 to 35 words.
+"""Writes the quality axis: captions of good pictures, of 8 to 35 words where no length is asked, else of 1 to 120.
 
 A subject, where it is, its light, and how the picture is made: lens for photographs, style for works of art. What
 the words of lens, composition and finish ask for is not in the scene; it is what the axis is for.
@@ -11,20 +11,26 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from promptforge.lexicon import Medium, Setting, article
+from promptforge.lexicon import Light, Medium, Setting, article
 from promptforge.records import Scene, SceneObject
 from promptforge.scenes import parse
+from promptforge.sources.writing.cells import ANY, ART, BANDS, PHOTO, PLAIN, Cell, style_kind
 from promptforge.sources.writing.draw import Draw
-from promptforge.sources.writing.nounphrases import Draft, NounPhrase
+from promptforge.sources.writing.nounphrases import Draft, NounPhrase, carried
+from promptforge.sources.writing.pages import Page, Plan
+from promptforge.sources.writing.passages import GREY, Passages, passages
 from promptforge.sources.writing.pools import Pools, pools, templates, thing
 
 CATEGORIES = ("portrait", "animal", "still_life", "food", "vehicle", "architecture", "landscape", "interior")
 
 MAX_WORDS = 35
-MACRO, GREY = "macro photograph", "black and white photograph"
+MACRO = "macro photograph"
+#: Media with much to see in them, and none that takes colour away.
+UNSUITED = (MACRO, GREY)
 
 #: Shares of rows in per cent.
 PHOTOS, EXTRA, COLOURED, COMPANY = 55, 60, 45, 50
+PLAIN_SHARE, ONE_SENTENCE, BRIEF, HALF_SHORT = 5, 35, 40, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,8 @@ class Subject:
 class CaptionWriter:
     """Drafts of one row in a category."""
 
-    def __init__(self, stock: Pools, table: Mapping[str, Any]) -> None:
-        self.stock, self.table = stock, table
+    def __init__(self, stock: Pools, table: Mapping[str, Any], longer: Passages) -> None:
+        self.stock, self.table, self.longer = stock, table, longer
         lexicon = stock.lexicon
         self.words = lexicon.captions
         self.subjects: Mapping[str, Callable[[Draw], Subject]] = {
@@ -72,12 +78,14 @@ class CaptionWriter:
             for kind in ("photo", "art")
             for view in (False, True)
         }
+        for view in (False, True):
+            self.mediums[PLAIN, view] = [written[0]]  # drawn, and not written
+            for kind in ART:
+                self.mediums[kind, view] = [m for m in written if style_kind(m.word) == kind]
         self.lights = {
             place: [row for row in lexicon.lights.values() if row.place in ("any", place)] for place in stock.settings
         }
         self.styles = list(lexicon.styles.values())
-        self.finish = {kind: self.words["finish"] + self.words[f"finish_{kind}"] for kind in ("photo", "art")}
-        self.grey = tuple(word for word in self.finish["photo"] if word.split()[-1] not in ("tones", "colours"))
         self.compositions = {
             (near, place): self.words["composition"]
             + (self.words["composition_near"] if near else ())
@@ -96,20 +104,115 @@ class CaptionWriter:
             draft = self._draft(category, draw)
         return draft
 
-    def _draft(self, category: str, draw: Draw) -> Draft:
+    def write_cell(self, cell: Cell, draw: Draw) -> Draft:
+        """A try at a row of a cell."""
+        style = cell.style
+        if style == ANY:
+            share = draw.below(100)
+            style = PLAIN if share < PLAIN_SHARE else PHOTO if share < PHOTOS else draw.pick(tuple(ART))
+        if cell.length == "tiny":
+            return self._tiny(cell.category, draw, style)
+        if cell.length in ("long", "paragraph") and not (cell.length == "long" and draw.percent(ONE_SENTENCE)):
+            return self._passage(cell, draw, style)
+        if cell.length == "short" or (cell.length == "medium" and draw.percent(HALF_SHORT)):
+            return self._draft(cell.category, draw, style, short="short_", briefly=cell.length == "short")
+        return self._draft(cell.category, draw, style)
+
+    def _tiny(self, category: str, draw: Draw, style: str) -> Draft:
+        """A thing with a look, and its medium or light."""
+        subject = self._brief(category, draw)
+        place = subject.setting.place if subject.setting else subject.place
+        template = draw.pick(self.table["tiny_plain" if style == PLAIN else "tiny"])
+        medium = draw.pick([m for m in self.mediums[style, False] if m.word not in UNSUITED])
+        light = self._light(draw, place, subject.text)
+        words = {"subject": subject.text, "medium": medium.word, "light": draw.pick(light.phrases)}
+        return Draft(
+            template=f"{category}.{template['id']}",
+            text=template["text"].format(**words),
+            objects=subject.objects,
+            setting=subject.setting.word if subject.setting and subject.within else None,
+            light=light.word if "{light}" in template["text"] else None,
+            style=medium.word if "{medium}" in template["text"] else None,
+        )
+
+    def _brief(self, category: str, draw: Draw) -> Subject:
+        """What a caption of the category is about, in three words or so."""
+        if category in ("landscape", "interior"):
+            view = draw.pick(self.views["outdoors" if category == "landscape" else "indoors"])
+            return self._view(draw, view, "view" if category == "landscape" else "room", None)
+        nouns, settings, extra = self._at_home(category, draw)
+        noun = draw.pick(nouns)
+        setting = self.stock.lexicon.settings[draw.pick(settings)]
+        grows = extra == "thing" and self.stock.lexicon.nouns[noun].kind in ("plant", "food")
+        if extra in ("thing", "machine") and not grows and draw.percent(COLOURED):
+            part = thing(noun, {"colour": draw.pick(self.table["colours"])})
+        elif extra in ("dish", "being") and category != "portrait" and draw.percent(15):
+            part = thing(noun, count=2 + draw.below(4))
+        else:
+            part = thing(noun, extra=draw.pick(self.words["growth" if grows else extra]))
+        return _single(part, setting)
+
+    def _at_home(self, category: str, draw: Draw) -> tuple[Sequence[str], Sequence[str], str]:
+        """Nouns of a category, settings that suit any of them, and their kind of adjective."""
+        table = self.table
+        if category == "vehicle":
+            row = draw.pick(table["vehicle"])
+            return row["nouns"], row["settings"], "machine"
+        rows: Mapping[str, tuple[Sequence[str], str, str]] = {
+            "portrait": (self.people, "open_country", "being"),
+            "animal": (self.local, "animal_settings", "being"),
+            "still_life": (self.objects, "object_settings", "thing"),
+            "food": (self.dishes, "food_settings", "dish"),
+            "architecture": (self.buildings, "building_settings", "facade"),
+        }
+        nouns, settings, extra = rows[category]
+        return nouns, table[settings], extra
+
+    def _passage(self, cell: Cell, draw: Draw, style: str) -> Draft:
+        """The subject and its place in one sentence, then company, details, light and finish."""
+        category = cell.category
         subject = self.subjects[category](draw)
+        while subject.setting is None or subject.setting.word not in self.longer.scenery:
+            subject = self.subjects[category](draw)
+        setting = subject.setting
+        medium = draw.pick([m for m in self.mediums[style, category == "landscape"] if m.word not in UNSUITED])
+        light = self._light(draw, setting.place, subject.text) if draw.percent(40) else None
+        template = draw.pick(self.table["opening_plain" if style == PLAIN else "opening"])
+        text = template["text"].format(
+            subject=subject.text,
+            place="" if subject.within else setting.phrase,
+            light=draw.pick(light.phrases) if light else "",
+            medium=_with_article(medium.word),
+        )
+        draft = Draft(
+            template=f"{category}.{template['id']}",
+            text=_tidy(text),
+            objects=subject.objects,
+            relations=subject.relations,
+            setting=setting.word,
+            light=light.word if light else None,
+            style=None if style == PLAIN else medium.word,
+        )
+        kinds = self.table["sentences"][category]
+        small = "at_table" if category == "food" else ""
+        plan = Plan(kinds, (("colour",), ("texture",), ()), ("next to", "next to", "behind"), likely=True, small=small)
+        page = Page(draft, setting.place, carried=carried(subject.objects))
+        return self.longer.grow(draw, page, plan, BANDS[cell.length])
+
+    def _draft(self, category: str, draw: Draw, style: str = "", short: str = "", briefly: bool = False) -> Draft:
+        brief = briefly and category not in ("landscape", "interior") and draw.percent(BRIEF)
+        subject = self._brief(category, draw) if brief else self.subjects[category](draw)
         setting = subject.setting
         place = setting.place if setting else subject.place
-        kind = "photo" if draw.percent(PHOTOS) else "art"
-        template = draw.pick(self.table[kind])
+        kind = style or ("photo" if draw.percent(PHOTOS) else "art")
+        template = draw.pick(self.table[short + (kind if kind in (PLAIN, PHOTO) else "art")])
         medium = draw.pick(self.mediums[kind, category in ("landscape", "architecture")])
         if not self._suits(medium, subject):
             medium = self.mediums[kind, False][0]
-        light, lens = draw.pick(self.lights[place]), draw.pick(self.words["lens"])
-        finishes = self.grey if medium.word == GREY else self.finish[kind]
-        fin, fin2 = draw.pick(finishes), draw.pick(finishes)
-        while fin2.split()[-1] == fin.split()[-1]:  # not "warm tones and cool tones"
-            fin2 = draw.pick(finishes)
+        kind = kind if kind in (PLAIN, PHOTO) else "art"
+        light, lens = self._light(draw, place, subject.text), draw.pick(self.words["lens"])
+        named = light.word if "{light}" in template["text"] else None
+        fin, fin2 = self.longer.finishing(draw, None if kind == PLAIN else medium.word, named, 2)
         text = template["text"].format(
             subject=subject.text,
             place=setting.phrase if setting and not subject.within else "",
@@ -126,10 +229,18 @@ class CaptionWriter:
             text=_tidy(text),
             objects=subject.objects,
             relations=subject.relations,
-            setting=setting.word if setting else None,
+            setting=setting.word if setting and (subject.within or "{place}" in template["text"]) else None,
             light=light.word if "{light}" in template["text"] else None,
             style=medium.word if "{medium}" in template["text"] else None,
         )
+
+    def _light(self, draw: Draw, place: str, subject: str) -> Light:
+        """A light of a place that the subject's own adjective does not gainsay: no sunlit canal by moonlight."""
+        lights = self.lights[place]
+        for word, allowed in self.table["lit"].items():
+            if word in subject:
+                lights = [row for row in lights if row.word in allowed]
+        return draw.pick(lights)
 
     def _suits(self, medium: Medium, subject: Subject) -> bool:
         """Nothing big in a macro photograph, nothing coloured in a grey one."""
@@ -264,4 +375,4 @@ def _tidy(text: str) -> str:
 @lru_cache(maxsize=1)
 def writer() -> CaptionWriter:
     """The writer of the quality axis, made once."""
-    return CaptionWriter(pools(), templates("captions.toml"))
+    return CaptionWriter(pools(), templates("captions.toml"), passages())

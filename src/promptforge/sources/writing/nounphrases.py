@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from promptforge.lexicon import article, load
 from promptforge.records import SceneObject
@@ -70,7 +72,11 @@ class NounPhrase:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a writer gives for one row; the source adds row number, axis and the final form."""
+    """What a writer gives for one row; the source adds row number, axis and the final form.
+
+    `place` is where it may be: indoors, outdoors, any, or none where no place may be added. `whole`: sentences with
+    capitals and full stops, which need no final form.
+    """
 
     template: str
     text: str
@@ -81,3 +87,11 @@ class Draft:
     light: str | None = None
     style: str | None = None
     expected_text: tuple[str, ...] = ()
+    place: str = "any"
+    whole: bool = False
+
+
+def carried(objects: Sequence[SceneObject]) -> list[int]:
+    """Indices of what somebody holds: named right behind who acts."""
+    pairs = enumerate(pairwise(objects), start=1)
+    return [n for n, (who, what) in pairs if who.action is not None and what.action is None]

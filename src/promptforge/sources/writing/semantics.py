@@ -28,8 +28,8 @@ Template = Mapping[str, Any]
 class SemanticWriter:
     """Drafts of one row in a category."""
 
-    def __init__(self, stock: Pools, table: Mapping[str, Any]) -> None:
-        self.stock, self.table = stock, table
+    def __init__(self, stock: Pools, table: Mapping[str, Any], with_setting: int = WITH_SETTING) -> None:
+        self.stock, self.table, self.with_setting = stock, table, with_setting
         self.writers: Mapping[str, Callable[[Draw], Draft]] = {
             "color": lambda draw: self._looks(draw, "color", stock.things, "colour"),
             "shape": lambda draw: self._looks(draw, "shape", stock.shaped, "shape"),
@@ -65,12 +65,12 @@ class SemanticWriter:
             frame = draw.pick(self.table["frames"])
             text = frame.format(text) if frame else text
             style = FRAMED_STYLE if "photo" in frame else None
-        if template.get("place", True) and place != "none" and draw.percent(WITH_SETTING):
+        if template.get("place", True) and place != "none" and draw.percent(self.with_setting):
             setting = self.stock.setting(draw, [item.noun for item in scene["objects"]], place)
         if setting is not None:
             text = f"{text} {setting.phrase}"
         word = setting.word if setting else None
-        return Draft(f"{category}.{template['id']}", text, style=style, setting=word, **scene)
+        return Draft(f"{category}.{template['id']}", text, style=style, setting=word, place=place, **scene)
 
     def _distinct(self, draw: Draw, nouns: Sequence[str], n: int) -> list[str]:
         """Up to n different nouns, of sizes that go together."""
@@ -109,7 +109,7 @@ class SemanticWriter:
         after = shape.after if shape else texture.after if texture else ()
         return thing(noun, looks, after=draw.pick(after) if after else "")
 
-    def _pair(self, draw: Draw, dimensions: int) -> tuple[str, str, str, str]:
+    def pair(self, draw: Draw, dimensions: int) -> tuple[str, str, str, str]:
         """Two nouns, the predicate between them and the kind of its phrase."""
         stock, nouns = self.stock, self.stock.lexicon.nouns
         if dimensions == 3:
@@ -139,7 +139,7 @@ class SemanticWriter:
         return draw.pick(self.stock.lexicon.relations[predicate].written[fit])
 
     def _relation(self, draw: Draw, dimensions: int) -> Draft:
-        first, other, predicate, fit = self._pair(draw, dimensions)
+        first, other, predicate, fit = self.pair(draw, dimensions)
         category = "spatial" if dimensions == 2 else "3d_spatial"
         a, b = thing(first), thing(other)
         relation = (0, predicate, 1)
@@ -171,6 +171,8 @@ class SemanticWriter:
 
     def _action(self, draw: Draw) -> Draft:
         form = draw.below(10)
+        if form > 6 and not self.table["joint"]:
+            form -= 5
         if form < 2:
             return self._act(draw, "alone", draw.pick(self.alone))
         if form < 7:
@@ -231,7 +233,7 @@ class SemanticWriter:
             return self._complex_action(draw)
         template = draw.pick(self.table["complex"])
         while True:  # two people have no looks to speak of
-            first, other, predicate, fit = self._pair(draw, draw.pick((2, 3)))
+            first, other, predicate, fit = self.pair(draw, draw.pick((2, 3)))
             a, b = self._dressed(draw, first), self._dressed(draw, other)
             if a.look or (b.look and "{a.look}" not in template["text"]):
                 break
