@@ -69,6 +69,22 @@ QUOTED = [
     ('"a cat holding a sign that says "meow" in a park"', ["meow"]),
     ('"A 3"" badge with the word ""Hero"" on it"', ["Hero"]),
     ('movie poster with the title "Night Bus"', ["Night Bus"]),
+    # figures, notices and places by their posted name
+    ('the combination on the safe is set to "4417"', ["4417"]),
+    ('a scoreboard at "3:2" over a muddy pitch', ["3:2"]),
+    ('a clear "No Dogs" policy at the entrance', ["No Dogs"]),
+    ('a corridor leading into the "Quiet Zone", soft light', ["Quiet Zone"]),
+    ('a candle shaped like "50 and Fabulous"', ["50 and Fabulous"]),
+    ('a saddle branded with "Red River 1901"', ["Red River 1901"]),
+    # a description of lettering that goes on from sentence to sentence
+    ('The word "RED" is on top, followed immediately below by "LINE" in green.', ["RED", "LINE"]),
+    ('The word "MARCH" is on top. Below it, "APRIL" curves in a flowing script.', ["MARCH", "APRIL"]),
+    ('The word "SOON" is blue. The last line, "NOW," mirrors the style of "SOON."', ["SOON", "NOW"]),
+    # a string that is only spoken of again: the sum of others, a letter of one
+    ('The phrase "LATE SNOW" has two colours: "LATE" is red, "SNOW" is white text.', ["LATE", "SNOW"]),
+    ('The words "NOTE" and "BOOK" stand there, completing the phrase "NOTEBOOK."', ["NOTE", "BOOK"]),
+    ('a poster with "BRAINs" in bold type, the lowercase "s" made of wire', ["BRAINs"]),
+    ("a wall with'Deep Sea'written on it", ["Deep Sea"]),
 ]
 
 SAID = [
@@ -92,6 +108,26 @@ SAID = [
     ("a shirt that says L.A Girl", ["L.A Girl"]),
     ("a cinema marquee that says The End", ["The End"]),
     ("the letter A on a card", ["A"]),
+    # what joins words belongs to the string, unless a new thing or a state of its bearer follows
+    ("a shirt that reads rock and roll", ["rock and roll"]),
+    ("a sign that says time is money, oil painting", ["time is money"]),
+    ("a sign that says open and a dog beside it", ["open"]),
+    ("a sign that says stop is hanging from a pole", ["stop"]),
+    ("a sign saying vote,4k", ["vote"]),
+    # signs speak of themselves and to their reader
+    ("a sign that says i love you", ["i love you"]),
+    ("a sign that says for sale in front of a house", ["for sale"]),
+    ("a card that says the end", ["the end"]),
+    # other announcements
+    ("a book titled The Long Way Home on a desk", ["The Long Way Home"]),
+    ("a shop sign: OPEN 24 HOURS", ["OPEN 24 HOURS"]),
+    ("a licence plate with the number KX 204", ["KX 204"]),
+    ("a sheet of paper with I LOVE YOU on it", ["I LOVE YOU"]),
+    ("a tent with welcome written on it", ["welcome"]),
+    ("the phrase carpe diem carved in a bench", ["carpe diem"]),
+    ("a man with the text: pasta, all in capitals", ["pasta"]),
+    ("a silver letter K on a black tile", ["K"]),
+    ("a page with the words in red reading Photon", ["Photon"]),
 ]
 
 NONE = [
@@ -120,6 +156,16 @@ NONE = [
     "a sign that says nothing",
     'see <a href="x.html" target="_blank">print</a>',
     "a wooden fence with Mickey painted on it",
+    'a creature known as an "artophagous" on a hill',
+    'a "magical" forest with glowing mushrooms',
+    "a copy of Orwell's '1984' in a red cover",
+    "a sign that says the name of the shop",
+    "a page with something written on it",
+    "a woman in a hat reads the newspaper",
+    "all of the text ever written",
+    "a labelled diagram of a plant",
+    "the number of birds is ten",
+    "a long letter I wrote",
 ]
 
 
@@ -195,8 +241,8 @@ def parsed(prompt):
     [
         ("distillt5_commontext_test", 0.995, 0.995),
         ("glyphcontrol_simplebench", 0.995, 0.995),
-        ("flow_grpo_ocr_test", 0.97, 0.97),
-        ("lex_bench_easy", 0.82, 0.92),
+        ("flow_grpo_ocr_test", 0.975, 0.975),
+        ("lex_bench_easy", 0.84, 0.94),
         ("drawbench", 0.99, 0.99),
         ("partiprompts", 0.95, 0.95),
     ],
