@@ -22,7 +22,6 @@ import argparse
 import json
 import os
 import platform
-import random
 import resource
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 RESULTS = Path(__file__).resolve().parent / "results" / "large.json"
 SHARD_ROWS = 50_000
@@ -53,7 +53,6 @@ RECIPE: dict[str, Any] = {
 def make(folder: Path, data: Path, rows: int, seed: int) -> None:
     """Write the run folder."""
     from promptforge import records, scenes, targets, texts
-    from promptforge.schema import arrow_schema
     from promptforge.stages.run import prepare
 
     label_sets = import_module("label_sets")
@@ -79,59 +78,72 @@ def make(folder: Path, data: Path, rows: int, seed: int) -> None:
     tails = [part.strip() for text in base for part in text.split(",")[1:] if 8 < len(part.strip()) < 60]
     sys.stdout.write(f"{len(base)} prompts, {len(tails)} phrases\n")
 
-    empty = dict.fromkeys(arrow_schema("prompts").names)
-    for number, start in enumerate(range(0, rows, SHARD_ROWS)):
-        draw = random.Random(f"{seed} {number}")
-        said: list[tuple[str, int]] = []
-        columns: dict[str, list[Any]] = {name: [] for name in empty}
-        drops = []
-        for at in range(start, min(start + SHARD_ROWS, rows)):
-            if said and draw.random() < 0.05:
-                text, which = draw.choice(said)
-                text = text.upper() if draw.random() < 0.4 else text + draw.choice(SUFFIXES)
-            else:
-                which = draw.randrange(len(known))
-                text = f"{known[which][0].rstrip(' .,')}, {draw.choice(tails)}"
-                if draw.random() < 0.5:
-                    text = f"{draw.randrange(2, 99)} {text}"
-                said.append((text, which))
-            _, expected, origin, scene, axis = known[which]
-            prompt = records.prompt_id(text)
-            row = {
-                **empty,
-                "row_id": records.row_id("large", "0", at),
-                "source": "large",
-                "source_part": "made",
-                "source_row": at,
-                "stream_order": at,
-                "licence": "unstated",
-                "text": text,
-                "text_clean": text,
-                "prompt_id": prompt,
-                "fold_key": texts.fold_key(text),
-                "repairs": [],
-                "axis": axis,
-                "axis_origin": "told",
-                "expected_text": expected,
-                "expected_origin": origin,
-                "scene": scene,
-                "scene_origin": "parsed",
-                "noise_group": prompt,
-                "split_group": prompt,
-                "split": "train",
-                "n_words": len(text.split()),
-                "n_chars": len(text),
-            }
-            for name, value in row.items():
-                columns[name].append(value)
-            if draw.random() < 0.02:
-                drops.append({"row_id": row["row_id"], "prompt_id": prompt, "stage": "filter", "verdict": "drop"})
-        prompts = pa.table(columns, schema=arrow_schema("prompts"))
-        dropped = [{**item, "check_name": "length", "reason": "too_long"} for item in drops]
-        verdicts = pa.Table.from_pylist(dropped, schema=arrow_schema("verdicts"))
+    column = {
+        "text": pa.array([item[0].rstrip(" .,") for item in known], pa.string()),
+        "expected_text": pa.array([item[1] for item in known], pa.list_(pa.string())),
+        "expected_origin": pa.array([item[2] for item in known], pa.string()),
+        "scene": pa.array([item[3] for item in known], pa.string()),
+        "axis": pa.array([item[4] for item in known], pa.string()),
+    }
+    behind = pa.array([f", {tail}" for tail in tails])
+    for start in range(0, rows, SHARD_ROWS):
         shard, digest = f"s000.p0000.r{start:09d}", records.digest_of([seed, start])
-        run.store.commit("generate", shard, digest, {"prompts": prompts})
-        run.store.commit("filter", shard, digest, {"verdicts": verdicts})
+        if run.store.committed("filter", shard, digest) is None:
+            prompts, dropped = _shard(column, behind, range(start, min(start + SHARD_ROWS, rows)), seed)
+            run.store.commit("generate", shard, digest, {"prompts": prompts})
+            run.store.commit("filter", shard, digest, {"verdicts": dropped})
+
+
+def _shard(column: dict[str, pa.Array], behind: pa.Array, rows: range, seed: int) -> tuple[pa.Table, pa.Table]:
+    """Prompts and verdicts of one shard."""
+    from promptforge import records, texts
+    from promptforge.schema import arrow_schema
+
+    before = pa.array([f"{number} " for number in range(2, 99)] + [""] * 97)
+    draw, n = np.random.default_rng([seed, rows.start]), len(rows)
+    which = draw.integers(0, len(column["text"]), n)
+    drawn = (draw.integers(0, len(before), n), draw.integers(0, len(behind), n))
+    again = draw.random(n) < 0.05
+    again[0] = False
+    source = np.where(again, (draw.random(n) * np.arange(n)).astype(np.int64), np.arange(n))
+    source = source[source]  # a row said before may itself be one
+    which, head, tail = which[source], drawn[0][source], drawn[1][source]
+    text = pc.binary_join_element_wise(before.take(head), column["text"].take(which), behind.take(tail), "")
+    loud = pa.array(again & (draw.random(n) < 0.4))
+    styled = pc.binary_join_element_wise(text, pa.array(SUFFIXES).take(draw.integers(0, len(SUFFIXES), n)), "")
+    text = pc.if_else(loud, pc.utf8_upper(text), pc.if_else(pa.array(again), styled, text))
+    said = text.to_pylist()
+    prompt = pa.array([records.prompt_id(each) for each in said])
+    row_id = pa.array([records.row_id("large", "0", at) for at in rows])
+    place = pa.array(np.arange(rows.start, rows.stop))
+    same = {"source": "large", "source_part": "made", "licence": "unstated", "split": "train"}
+    same |= {"axis_origin": "told", "scene_origin": "parsed"}
+    made = {
+        **{name: column[name].take(which) for name in column},
+        **{name: pa.array([value] * n) for name, value in same.items()},
+        **dict.fromkeys(("text", "text_clean"), text),
+        **dict.fromkeys(("prompt_id", "noise_group", "split_group"), prompt),
+        **dict.fromkeys(("source_row", "stream_order"), place),
+        "row_id": row_id,
+        "fold_key": pa.array([texts.fold_key(each) for each in said]),
+        "repairs": pa.array([[]] * n, pa.list_(pa.string())),
+        "n_words": pa.array([len(each.split()) for each in said], pa.int32()),
+        "n_chars": pc.utf8_length(text),
+    }
+    schema = arrow_schema("prompts")
+    prompts = pa.table({name: made.get(name, pa.nulls(n, schema.field(name).type)) for name in schema.names})
+    gone = np.flatnonzero(draw.random(n) < 0.02)
+    words = {"stage": "filter", "check_name": "length", "verdict": "drop", "reason": "too_long"}
+    dropped = pa.table(
+        {
+            "row_id": row_id.take(gone),
+            "prompt_id": prompt.take(gone),
+            **{name: pa.array([word] * len(gone)) for name, word in words.items()},
+            **dict.fromkeys(("value", "threshold"), pa.nulls(len(gone), pa.float64())),
+            "detail": pa.nulls(len(gone), pa.string()),
+        }
+    )
+    return prompts, dropped
 
 
 def step(folder: Path, name: str, compiled: bool) -> dict[str, Any]:

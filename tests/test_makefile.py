@@ -20,7 +20,7 @@ def make(tmp_path: Path, need_tool: Callable[[str], str]) -> Callable[..., subpr
     (tmp_path / "Makefile").write_bytes((REPOSITORY / "Makefile").read_bytes())
     (tmp_path / "requirements").mkdir()
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    locks = ("build", "core", "dev", "models", "torch", "uv")
+    locks = ("build", "core", "dev", "fast", "models", "torch", "uv")
     inputs = ["pyproject.toml", *(f"requirements/{name}.txt" for name in locks)]
     for name in [*inputs, ".venv/.made", ".venv/.core-installed"]:
         (tmp_path / name).touch()

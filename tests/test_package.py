@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LOCKS = ("build", "core", "dev", "models", "uv", "vllm-test")
+LOCKS = ("build", "core", "dev", "fast", "models", "uv", "vllm-test")
 
 
 def build(kind: str, project: Path, into: Path) -> Path:
@@ -96,6 +96,7 @@ def test_a_lock_pins_everything_by_hash_and_names_no_address_and_no_folder(name:
     [
         ("core", project()["project"]["dependencies"]),
         ("dev", extra("dev")),
+        ("fast", extra("fast")),
         ("models", [name for name in extra("models") if Requirement(name).name != "torch"]),
         ("build", project()["dependency-groups"]["build"] + project()["build-system"]["requires"]),
         ("uv", project()["dependency-groups"]["uv"]),
@@ -130,6 +131,12 @@ def test_torch_stands_apart_at_the_version_that_the_project_names_and_brings_no_
     models = locked("models")
     assert "torch" not in models
     assert not [name for name in models if name.startswith(("nvidia-", "triton", "cuda"))]
+
+
+def test_the_lock_of_compiled_loops_is_the_core_lock_and_numba() -> None:
+    fast, core = locked("fast"), locked("core")
+    assert fast.keys() - core.keys() == {"numba", "llvmlite"}
+    assert all(sorted(map(str, fast[name])) == sorted(map(str, core[name])) for name in core)
 
 
 def test_the_models_lock_fits_on_the_core_lock_pin_for_pin() -> None:
