@@ -114,8 +114,13 @@ def _family(languages: tuple[str, ...]) -> Family:
 
 def languages_of(texts: Sequence[str]) -> tuple[str, ...] | None:
     """The first of CHOICES whose model knows every letter, digit and mark of the texts; None where there is none."""
+    return next((choice for choice in CHOICES if not unknown(texts, choice)), None)
+
+
+def unknown(texts: Sequence[str], languages: Sequence[str]) -> tuple[str, ...]:
+    """The letters, digits and marks of the texts that the model of these languages has no answer for."""
     letters = {c for text in texts for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] in "LMN"}
-    return next((choice for choice in CHOICES if letters <= _letters(choice)), None)
+    return tuple(sorted(letters - _letters(tuple(languages))))
 
 
 @lru_cache(maxsize=64)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import unicodedata
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -72,6 +74,31 @@ class RapidOcrReader:
             )
             for text, confidence, box in zip(answer.txts, answer.scores, answer.boxes, strict=True)
         )
+
+
+#: Its dictionary has the plain letters of these for formulas; of 40 right drawings of Greek signs it read none.
+_FORMULAS = ("GREEK", "COPTIC")
+
+
+def unknown(texts: Iterable[str]) -> tuple[str, ...]:
+    """The letters, marks and digits of these texts (NFC) that it has no answer for, in order of their code points.
+
+    Cyrillic, Greek and most Vietnamese vowels among them; every letter of Latin scripts up to U+024F is known.
+    """
+    found = {c for text in texts for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] in "LMN"}
+    foreign = sorted(c for c in found if not c.isascii())
+    if not foreign:
+        return ()
+    return tuple(c for c in foreign if c not in _dictionary() or unicodedata.name(c, "").split(" ")[0] in _FORMULAS)
+
+
+@cache
+def _dictionary() -> frozenset[str]:
+    """Characters that the recogniser can answer with: they stand in the model file."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(_model_folder() / RECOGNITION_MODEL), providers=["CPUExecutionProvider"])
+    return frozenset(session.get_modelmeta().custom_metadata_map["character"].splitlines())
 
 
 @cache

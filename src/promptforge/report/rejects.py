@@ -45,6 +45,13 @@ QUALIFY row_number() OVER (
 ORDER BY p.stream_order, r.row_id
 """
 
+# What stands behind a colon (letters) differs from picture to picture.
+_UNREADABLE = """
+SELECT split_part(coalesce(json_extract_string(reading, '$.faults[0]'), json_extract_string(reading, '$.doubt'),
+    'the readings contradict each other'), ':', 1) AS why, count(*) AS n
+FROM ocr_misreads WHERE verdict = 'unreadable' GROUP BY ALL ORDER BY n DESC, why
+"""
+
 _TOTALS = "SELECT fate, count(*) AS n FROM fates GROUP BY fate ORDER BY n DESC, fate"
 
 
@@ -81,6 +88,11 @@ def write_rejects(root: Path, con: duckdb.DuckDBPyConnection) -> Path:
     for axis, stage, check, reason, n in groups:
         because = check if check == reason else f"{check}, {reason}"
         lines += [f"## {axis}: {because} ({n:,})", "", *examples[axis, stage, check, reason], ""]
+    unreadable = con.sql(_UNREADABLE).fetchall()
+    if unreadable:
+        lines += ["## Pictures whose text could not be judged", ""]
+        lines += ["Neither right nor wrong: the reader does not know, and the picture is not blamed.", ""]
+        lines += _table(("why", "pictures"), [(escaped(why), f"{n:,}") for why, n in unreadable])
     path = root / REJECTS
     put(path, ("\n".join(lines).rstrip("\n") + "\n").encode("utf-8"))
     return path

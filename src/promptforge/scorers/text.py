@@ -11,14 +11,15 @@
     reading          value null; detail JSON: lines of {text, confidence, box (four corners in px)} in reading order,
                      n_looks, and shapes: what the engine read in balls and bars, which counts nowhere; with two
                      readers also reader, the one that this is, and other, what the other reader said; faults: why a
-                     reader said nothing
+                     reader said nothing; doubt: why a misreading proves nothing
     agreement        [0, 1]: how alike two readers' readings of the wanted strings are, as ned; null with one reader
 
 The verdict asks whether the drawing is wrong, not whether the reading is perfect: lost blanks and punctuation, and
-letters that look alike, are no misreading (reading/glyphs.py). Case counts only with Params.case.
+letters that look alike, are no misreading (reading/glyphs.py). Case counts only with Params.case. A reading that
+differs in accents alone is unreadable: RapidOCR loses or changes one in 6 of 100 right Polish, Czech and Turkish signs.
 Where no string is left to look for after white space is dropped, or no reader could read (it crashed on the picture
-twice, or knows none of the letters), every value is null and the verdict unreadable. With two readers the verdict is
-that of reading/accord.py, and the values are those of the reader that it rests on.
+twice, or does not know all the letters), every value is null and the verdict unreadable. With two readers the verdict
+is that of reading/accord.py, and the values are those of the reader that it rests on.
 Not covered: typeface, colour and placement of the text; text upside down;
 text drawn more often than asked for, which lowers word_precision alone; a missing / or + between words.
 """
@@ -38,6 +39,7 @@ from promptforge.records import canonical_json
 from promptforge.scorers.frame.measures import blur_of, brightest, is_flat, luma_of
 from promptforge.scorers.reading import metrics
 from promptforge.scorers.reading.accord import settle
+from promptforge.scorers.reading.glyphs import same_but_accents, same_drawing
 from promptforge.scorers.reading.judge import Judgement, Reading, is_complete, judge, reading_of
 from promptforge.scorers.reading.passes import further_looks, look_again
 from promptforge.scorers.reading.readers import (
@@ -48,9 +50,10 @@ from promptforge.scorers.reading.readers import (
     line_as_json,
     outcomes,
     suited,
+    why_unsuited,
 )
 
-VERSION = 2
+VERSION = 3
 NEEDS: Need = "expected_text"
 INPUTS: tuple[Input, ...] = ("expected_text",)
 
@@ -107,6 +110,7 @@ class _Opinion:
 
     judgement: Judgement
     fault: str | None = None
+    doubt: str | None = None
 
 
 class Text:
@@ -136,11 +140,12 @@ class Text:
         if all(one.fault for one in said):
             return _nothing({"lines": [], "n_looks": 0, "shapes": [], **faults})
         if len(said) == 1:
-            return _scores(said[0].judgement, None, {})
+            return _scores(said[0].judgement, None, _doubt(said[0]))
         accord = settle(said[0].judgement, said[1].judgement, case=self._case)
         chosen, other = said[accord.rests_on].judgement, said[1 - accord.rests_on].judgement
         names = ("first", "second")
         more: dict[str, Any] = {
+            **(_doubt(said[accord.rests_on]) if accord.verdict == "unreadable" else {}),
             "reader": names[accord.rests_on],
             "other": {**_reading(other), "verdict": other.verdict},
             **faults,
@@ -151,14 +156,13 @@ class Text:
         blank = Judgement("unreadable", reading_of((), wanted, case=self._case), 0)
         able = suited(reader, wanted)
         if able is None:
-            return _Opinion(blank, "no set of languages that the reader knows has all letters of the wanted text")
+            return _Opinion(blank, why_unsuited(reader, wanted))
         try:
             judgement = judge(self._looks(able, pixels, wanted, first), case=self._case)
         except LostReading as exc:
             return _Opinion(blank, str(exc))
-        if judgement.verdict == "misread" and not shows_letters(pixels):
-            judgement = replace(judgement, verdict="unreadable")
-        return _Opinion(judgement)
+        doubt = _doubt_of(judgement, pixels) if judgement.verdict == "misread" else None
+        return _Opinion(replace(judgement, verdict="unreadable") if doubt else judgement, doubt=doubt)
 
     def _looks(
         self, reader: TextReader, pixels: Pixels, wanted: Sequence[str], first: Outcome | None
@@ -204,6 +208,21 @@ def _lines(reader: TextReader, pixels: Pixels, first: Outcome | None) -> Sequenc
     if first.fault:
         raise LostReading(first.fault)
     return first.lines
+
+
+def _doubt_of(judgement: Judgement, pixels: Pixels) -> str | None:
+    """Why a misreading proves nothing, if so."""
+    if not shows_letters(pixels):
+        return "the picture is plain, black or blurred"
+    spans = judgement.reading.spans
+    wrong = [span for span in spans if not same_drawing(span.read, span.wanted)]
+    if wrong and all(same_but_accents(span.read, span.wanted) for span in wrong):
+        return "accents alone are read otherwise, which the reader often gets wrong"
+    return None
+
+
+def _doubt(opinion: _Opinion) -> dict[str, str]:
+    return {"doubt": opinion.doubt} if opinion.doubt else {}
 
 
 def shows_letters(pixels: Pixels) -> bool:

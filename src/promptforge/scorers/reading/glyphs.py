@@ -25,6 +25,8 @@ ALIKE: frozenset[frozenset[str]] = frozenset(
 _SAME_SHAPE = frozenset("ckopsuvwxz")
 #: Marks that carry meaning when lost, unlike stops, quotes and dashes: kept by `essence`.
 _KEPT_MARKS = frozenset("%&#@*")
+#: Letters whose mark is part of them, for Unicode.
+_STRUCK = str.maketrans("łŁøØđĐıħĦ", "lLoOdDihH")
 #: "40% off" in a bold serif is read "40%ff" at every size and width: the ring of % swallows the o beside it.
 _SWALLOWED = re.compile("%[oO0]")
 #: A plus on a line of its own is lost in 8 of 100 right drawings, or taken for the Chinese 十.
@@ -51,6 +53,17 @@ def same_drawing(read: str, wanted: str, *, case: bool = False) -> bool:
     if len(one) != len(other):
         return False
     return all(same_glyph(a, b, case=case) for a, b in zip(one, other, strict=True))
+
+
+def same_but_accents(read: str, wanted: str) -> bool:
+    """Whether a wanted text with accented letters was read with others of the same letters: DENNE for DENNĚ."""
+    return wanted != _bare(wanted) and same_drawing(_bare(read), _bare(wanted))
+
+
+def _bare(text: str) -> str:
+    """The letters without marks above, below or through them."""
+    parts = unicodedata.normalize("NFKD", text.translate(_STRUCK))
+    return "".join(char for char in parts if not unicodedata.combining(char))
 
 
 def same_glyph(one: str, other: str, *, case: bool = False) -> bool:

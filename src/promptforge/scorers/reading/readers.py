@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -90,7 +91,27 @@ def identity_of(name: ReaderName, settings: EasyOcr) -> Mapping[str, str]:
 
 def suited(reader: TextReader, wanted: Sequence[str]) -> TextReader | None:
     """What reads these strings: the reader itself, in their languages where it has a choice; None where it cannot."""
-    return reader.suited(wanted) if isinstance(reader, ByScript) else reader
+    if isinstance(reader, ByScript):
+        return reader.suited(wanted)
+    return None if _unknown(reader, wanted) else reader
+
+
+def why_unsuited(reader: TextReader, wanted: Sequence[str]) -> str:
+    """Why `suited` gave None: the scripts, then, behind a colon, up to eight of the letters."""
+    if isinstance(reader, ByScript):
+        return "no set of languages that the reader knows has all letters of the wanted text"
+    letters = _unknown(reader, wanted)
+    scripts = sorted({unicodedata.name(c, "unnamed").split(" ")[0].capitalize() for c in letters})
+    name = "rapidocr" if isinstance(reader, rapidocr.RapidOcrReader) else "easyocr in its languages"
+    return f"{name} does not know these {' and '.join(scripts)} letters: {', '.join(letters[:8])}"
+
+
+def _unknown(reader: TextReader, wanted: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(reader, rapidocr.RapidOcrReader):
+        return rapidocr.unknown(wanted)
+    if isinstance(reader, EasyOcrReader):
+        return easyocr_files.unknown(wanted, reader.languages)
+    return ()
 
 
 def outcomes(reader: TextReader, pictures: Sequence[Pixels]) -> Sequence[Outcome]:
