@@ -56,6 +56,11 @@ class CurateParams(BaseModel):
     axis: Axis | None = Field(
         None, title="Axis of the sources", description="what their prompts are for; empty: by column, or told by text"
     )
+    captions: list[str] = Field(
+        default_factory=list,
+        title="Natural captions",
+        description="files or folders of captions, in place of the recipe's sources of image quality; the others stay",
+    )
     columns: dict[str, str] = Field(
         default_factory=dict, title="Columns of the sources", description="promptforge's field to the files' column"
     )
@@ -77,17 +82,19 @@ class CurateParams(BaseModel):
     def raw(self) -> dict[str, Any]:
         """The recipe's tables with everything above put in. Raises ConfigError."""
         raw = _read(self.recipe)
+        if self.sources and self.captions:
+            raise ConfigError("sources take the place of all of the recipe's, captions included: give one of the two")
         if self.sources:
-            source: dict[str, Any] = {"kind": "files", "name": "files", "paths": list(self.sources)}
+            raw["sources"] = [self._files("files", self.sources, self.axis)]
+        elif self.captions:
             if self.axis:
-                source["axis"] = str(self.axis)
-            if self.columns:
-                source["columns"] = dict(self.columns)
-            raw["sources"] = [source]
-            if self.recipe in recipes.available():  # its title is that of its own prompts
-                raw.setdefault("publish", {})["pretty_name"] = "promptforge, own prompts"
+                raise ConfigError("captions are of image_quality; axis belongs to --source: leave it out")
+            kept = [item for item in raw.get("sources", ()) if item.get("axis") != str(Axis.IMAGE_QUALITY)]
+            raw["sources"] = [self._files("captions", self.captions, Axis.IMAGE_QUALITY), *kept]
         elif self.axis or self.columns:
             raise ConfigError("axis and columns describe files of prompts: give --source too, or leave them out")
+        if self.sources and self.recipe in recipes.available():  # its title is that of its own prompts
+            raw.setdefault("publish", {})["pretty_name"] = "promptforge, own prompts"
         chosen = [
             f"select.quota.{axis}={count}" for axis, count in self.counts.model_dump().items() if count is not None
         ]
@@ -95,6 +102,15 @@ class CurateParams(BaseModel):
             chosen.append(f"render.takes={self.takes}")
         chosen.append(f"run.runner='{self.runner}'")
         return recipes.override(raw, [*chosen, *self.settings])
+
+    def _files(self, name: str, paths: list[str], axis: Axis | None) -> dict[str, Any]:
+        """A source of files, with the columns that were given."""
+        source: dict[str, Any] = {"kind": "files", "name": name, "paths": list(paths)}
+        if axis:
+            source["axis"] = str(axis)
+        if self.columns:
+            source["columns"] = dict(self.columns)
+        return source
 
     def root(self, name: str) -> Path:
         """The run folder."""

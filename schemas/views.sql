@@ -62,13 +62,31 @@ FROM selection s JOIN prompts p ON p.row_id = s.row_id
 WHERE s.keep_prompt;
 COMMENT ON VIEW accepted IS 'The prompt set: what the trainer may see.';
 
-CREATE VIEW coverage AS
-SELECT axis, category,
+CREATE VIEW cells AS
+SELECT row_id, prompt_id, axis, category, style,
     CASE WHEN n_words <= 5 THEN '01-05' WHEN n_words <= 10 THEN '06-10' WHEN n_words <= 20 THEN '11-20'
-         WHEN n_words <= 40 THEN '21-40' ELSE '41+' END AS words,
-    count(*) AS n_prompts, count(*) FILTER (keep_image) AS n_images
-FROM accepted GROUP BY ALL ORDER BY ALL;
-COMMENT ON VIEW coverage IS 'Accepted prompts by axis, category and length in words.';
+         WHEN n_words <= 40 THEN '21-40' ELSE '41+' END AS words
+FROM prompts WHERE text_clean IS NOT NULL;
+COMMENT ON VIEW cells IS 'The cell of each readable row: axis, category, style, length in words.';
+
+CREATE VIEW coverage AS
+WITH rows AS (
+    SELECT c.axis, c.category, c.style, c.words, coalesce(s.keep_prompt, false) AS is_in,
+        coalesce(s.keep_image, false) AS has_image, n.nouns, v.check_name = 'near_duplicate' AS is_near,
+        v.row_id IS NULL AS is_kept
+    FROM cells c
+    LEFT JOIN selection s ON s.row_id = c.row_id
+    LEFT JOIN prompt_nouns n ON n.prompt_id = s.prompt_id AND s.keep_prompt
+    LEFT JOIN verdicts v ON v.row_id = c.row_id AND v.verdict = 'drop'
+)
+SELECT axis, category, style, words, count(*) FILTER (is_in) AS n_prompts, count(*) FILTER (has_image) AS n_images,
+    coalesce(sum(len(nouns)), 0)::BIGINT AS noun_pairs,
+    coalesce(len(list_distinct(flatten(list(nouns) FILTER (nouns IS NOT NULL)))), 0)::BIGINT AS unique_nouns,
+    sum(len(nouns)) / count(nouns) AS nouns_per_prompt,
+    count(*) FILTER (is_near) / nullif(count(*) FILTER (is_near OR is_kept), 0) AS near_duplicate_share
+FROM rows GROUP BY axis, category, style, words HAVING count(*) FILTER (is_in OR is_kept OR is_near) > 0
+ORDER BY axis, category, style, words;
+COMMENT ON VIEW coverage IS 'Accepted prompts by axis, category, style and length in words, also cells whose prompts are none of them: I-N, UN and N/I (arXiv 2404.02883), and near duplicates of those and the kept.';
 
 CREATE VIEW scores_in_force AS
 SELECT s.image_id, s.scorer, s.metric, s.value, s.detail

@@ -15,9 +15,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 from promptforge import __version__
 from promptforge.commands.import_options import Import
+from promptforge.commands.prompt_options import Given
 from promptforge.errors import PromptforgeError
-
-AxisName = Literal["image_quality", "semantic_understanding", "text_rendering"]
 
 RunFolder = Annotated[Path | None, Parameter("--run", help="run folder; the one under runs/ that ran last by default")]
 Settings = Annotated[
@@ -40,21 +39,14 @@ app = App(
 def run(
     recipe: Annotated[str, Parameter(help="a recipe of the package, e.g. mini, or a .toml file")] = "mini",
     *,
-    source: Annotated[
-        list[str] | None,
-        Parameter("--source", help="file or folder of prompts in place of the recipe's sources; may be repeated"),
-    ] = None,
-    axis: Annotated[AxisName | None, Parameter(help="axis of the prompts of --source")] = None,
-    columns: Annotated[
-        str | None, Parameter(help="columns of --source, e.g. text=prompt,axis=kind; axis= reads no column for it")
-    ] = None,
+    given: Given | None = None,
     out: Annotated[str | None, Parameter(help="run folder; runs/<name of the recipe> by default")] = None,
     settings: Settings = None,
 ) -> int:
     """Prompts in, shards out: do what is missing in a run."""
     from promptforge.commands.run import run_command
 
-    return run_command(recipe, sources=source or (), axis=axis, columns=columns, out=out, settings=settings or ())
+    return run_command(recipe, given or Given(), out, settings or ())
 
 
 @app.command(sort_key=1)
@@ -91,6 +83,29 @@ def why(
     from promptforge.commands.terminal import find_run
 
     lookup.why(find_run(run), id)
+
+
+@app.command(sort_key=4)
+def coverage(
+    *,
+    by: Annotated[
+        Literal["axis", "category", "cell", "source", "template"],
+        Parameter(help="what a row is of; cell: category, style and length"),
+    ] = "axis",
+    min: Annotated[
+        list[str] | None,
+        Parameter(
+            "--min", help="measure.axis=value, e.g. unique_nouns.all=500, or cell=20; exit 1 below; may be repeated"
+        ),
+    ] = None,
+    json: Annotated[bool, Parameter(negative="", help="as JSON, for programs")] = False,
+    run: RunFolder = None,
+) -> int:
+    """What the accepted prompts cover: nouns, n-grams, templates, lengths, natural captions."""
+    from promptforge.commands import coverage as command
+    from promptforge.commands.terminal import find_run
+
+    return command.show(find_run(run), by, min or (), as_json=json)
 
 
 @app.command(sort_key=4)

@@ -31,6 +31,7 @@ from promptforge.faults import explain, nearest
 from promptforge.flows.settings import home
 from promptforge.recipe import Recipe
 from promptforge.stages import parts
+from promptforge.stages.coverage.demands import CAPTIONS, hopeless
 from promptforge.stages.parts import Part
 
 FLOOR = (3, 11)
@@ -73,6 +74,7 @@ def examine(name: str, settings: Sequence[str]) -> Iterator[Finding]:
     if not faults:
         faults += _resolved(recipe, name)
     yield from faults or [Finding("recipe", f"{name} is valid")]
+    yield from _captions(recipe)
     everything = [*([teacher] if teacher else []), *others]
     packages = [package for part in everything for package in needs.packages_of(part)]
     if recipe.response is not None:
@@ -131,6 +133,16 @@ def _resolved(recipe: Recipe, where: str) -> list[Finding]:
     except PromptforgeError as exc:
         return list(_said(exc))
     return []
+
+
+def _captions(recipe: Recipe) -> Iterator[Finding]:
+    """Prompts that a run must be given: no lack of this machine."""
+    try:
+        found = hopeless(recipe)
+    except ValidationError:
+        return  # a wrong [coverage] is told among the recipe's faults
+    if found:
+        yield Finding("prompts", f"a run wants natural captions as well: promptforge run {recipe.name} {CAPTIONS}")
 
 
 def _python() -> Finding:

@@ -32,7 +32,7 @@ PRECISION = 0.9  # share of good pictures that a bound must reach where nothing 
 KEPT = "labels-page.jsonl"  # what was said on the page; ids alone
 _SHORT = {"y": "yes", "n": "no", "u": "unsure"}
 
-#: The 64 prompts take the place of the recipe's; no quota, so that each is drawn once.
+#: The 64 prompts take the place of the recipe's; no quota, so that each is drawn once, and no demand on coverage.
 _SETTINGS = (
     "select.policy=distill",
     "select.quota.image_quality=all",
@@ -41,6 +41,7 @@ _SETTINGS = (
     "render.sample=1.0",
     "render.takes=1",
     "publish.natural_test_share=0.0",
+    "coverage.min={}",
 )
 
 

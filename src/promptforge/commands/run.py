@@ -10,12 +10,14 @@ from pydantic import ValidationError
 
 from promptforge import recipe as recipes
 from promptforge.commands import closing, terminal
+from promptforge.commands.prompt_options import Given
 from promptforge.errors import ConfigError
 from promptforge.faults import explain
 from promptforge.flows.local import curate_here
 from promptforge.flows.params import CurateParams
 from promptforge.recipe import Recipe
 from promptforge.stages import parts
+from promptforge.stages.coverage.demands import refuse_hopeless
 from promptforge.view import Interrupted, watch
 
 
@@ -80,6 +82,7 @@ def run(params: CurateParams) -> int:
     raw = params.raw()
     recipe = recipes.validate(raw, params.recipe)
     parts.resolve(recipe, params.recipe)
+    refuse_hopeless(recipe, params.recipe)
     root = params.root(recipe.name)
     console = terminal.out()
     console.print(plan_line(recipe, root), soft_wrap=True)
@@ -93,22 +96,15 @@ def run(params: CurateParams) -> int:
     return 0
 
 
-def run_command(
-    recipe: str,
-    *,
-    sources: Sequence[str],
-    axis: str | None,
-    columns: str | None,
-    out: str | None,
-    settings: Sequence[str],
-) -> int:
+def run_command(recipe: str, given: Given, out: str | None, settings: Sequence[str]) -> int:
     """What the command line asks for."""
     return run(
         make_params(
             recipe=recipe,
-            sources=list(sources),
-            axis=axis,
-            columns=parse_columns(columns),
+            sources=list(given.source or ()),
+            axis=given.axis,
+            captions=list(given.captions or ()),
+            columns=parse_columns(given.columns),
             out=out,
             settings=list(settings),
         )

@@ -17,8 +17,13 @@ import pyarrow as pa
 from promptforge import schema
 from promptforge.records import AXES, canonical_json
 from promptforge.stages.content import Content
+from promptforge.stages.coverage.settings import ALL
+from promptforge.stages.coverage.shown import HEADS, LEGEND, percent, written
 from promptforge.stages.run import Run
 from promptforge.stages.shards import INDEX_COLUMNS, PICTURE_COLUMNS, PROMPT_COLUMNS, SPLITS, Written
+
+#: Share of natural captions of image quality below which the card's first lines say so.
+NATURAL = 0.7
 
 #: Teachers that come with promptforge and need no weights: good for testing it, not for training on.
 EMBEDDED_TEACHERS = ("canvas",)
@@ -154,6 +159,12 @@ def _opening(run: Run, content: Content, has_pictures: bool) -> list[str]:
             f"**The pictures are drawings of promptforge's embedded {teacher} teacher, made for testing the pipeline:"
             " they are not what a diffusion model draws.**"
         )
+    natural = _measured(content)["prompts", "image_quality"]["natural_share"]
+    if natural is not None and natural < NATURAL:
+        lines.append(
+            f"**Of the prompts for image quality {percent(natural)} are natural captions; a grammar wrote the rest,"
+            " with less variety than people have.**"
+        )
     lines.append(f"# {plain(run.recipe.publish.pretty_name)}")
     lines.append(
         "Prompts for distilling the text encoder of a text-to-image model, on three axes: image quality, semantic"
@@ -193,6 +204,7 @@ def _figures(run: Run, content: Content) -> list[str]:
         ),
         "## Categories",
         _table(("axis", "category", "prompts", "pictures"), figures["coverage"]),
+        *_coverage(content),
         "## From candidates to prompts",
         "Every input row is in one column. not_selected: a gate or its split group refused it; not_needed: the quota"
         " was full before it.",
@@ -227,6 +239,30 @@ def _figures(run: Run, content: Content) -> list[str]:
         _table(("axis", "prompt"), figures["examples"]),
     ]
     return sections
+
+
+def _measured(content: Content) -> dict[tuple[str, str], dict[str, float | None]]:
+    """(scope, axis) -> measure -> value."""
+    found: dict[tuple[str, str], dict[str, float | None]] = {}
+    for row in content.measures.to_pylist():
+        if row["measure"] in HEADS:
+            found.setdefault((row["scope"], row["axis"]), {})[row["measure"]] = row["value"]
+    return found
+
+
+def _coverage(content: Content) -> list[str]:
+    measured = _measured(content)
+    rows = []
+    for axis in (*AXES, ALL):
+        for scope, what in (("prompts", "prompts"), ("pictures", "with picture")):
+            values = measured[scope, axis]
+            if values["prompts"]:
+                rows.append((axis, what, *(written(name, values.get(name)) for name in HEADS if name != "prompts")))
+    return [
+        "## Coverage",
+        f"{LEGEND} The same figures: table coverage_measures of the run.",
+        _table(("axis", "of", *(head for name, head in HEADS.items() if name != "prompts")), rows),
+    ]
 
 
 def _makers(run: Run, content: Content) -> list[str]:

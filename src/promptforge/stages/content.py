@@ -13,17 +13,21 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from promptforge import __version__, catalog, lexicon, records
+from promptforge.schema import arrow_schema
+from promptforge.stages.coverage import measures, rows
+from promptforge.stages.coverage import nouns as noun_lists
 from promptforge.stages.run import Run
 from promptforge.stages.score import wanted_scores
 from promptforge.stages.shards import PROMPT_COLUMNS
 from promptforge.store import Commit
 
-VERSION = 1
+VERSION = 2
 
 #: Figures of the card and the manifest, over the catalog and the relation dataset_index.
 _FIGURES: Mapping[str, str] = {
@@ -101,6 +105,8 @@ class Content:
     scores: tuple[str, ...]
     figures: Mapping[str, Sequence[Sequence[Any]]]
     recipe: Mapping[str, Any]
+    measures: pa.Table  # coverage_measures
+    nouns: pa.Table  # prompt_nouns
 
     @property
     def n_pictures(self) -> int:
@@ -115,6 +121,7 @@ class Content:
                 "version": [VERSION, __version__],
                 "recipe": self.recipe,
                 "lexicon": lexicon.digest(),
+                "coverage": [measures.VERSION, noun_lists.digest(), self.measures.to_pylist()],
                 "index": hashlib.sha256(self.index_file).hexdigest(),
                 "figures": self.figures,
             }
@@ -133,6 +140,7 @@ def gather(run: Run, commits: Sequence[Commit]) -> Content:
         index = con.sql(_INDEX.format(pivot="".join(_column(*metric) for metric in metrics))).to_arrow_table()
         con.register("dataset_index", index)
         figures = {name: con.execute(query).fetchall() for name, query in _FIGURES.items()}
+        covered, nouns = _coverage(con)
     sink = pa.BufferOutputStream()
     pq.write_table(index, sink, compression="ZSTD", write_page_index=True)
     return Content(
@@ -141,6 +149,21 @@ def gather(run: Run, commits: Sequence[Commit]) -> Content:
         tuple(name for _, _, name, _ in metrics),
         json.loads(records.canonical_json(figures)),
         portable(run.resolved),
+        covered,
+        nouns,
+    )
+
+
+def _coverage(con: duckdb.DuckDBPyConnection) -> tuple[pa.Table, pa.Table]:
+    """The tables coverage_measures and prompt_nouns of the data set."""
+    chosen = "SELECT s.row_id, d.keep_image FROM dataset_index d JOIN selection s USING (prompt_id) WHERE s.keep_prompt"
+    prompts = rows.prompts(con, chosen)
+    made, nouns = measures.table(prompts)
+    assert nouns is not None
+    columns = [prompts.rows["prompt_id"], nouns.lists(prompts.rows.num_rows)]
+    return (
+        pa.Table.from_pylist(made, schema=arrow_schema("coverage_measures")),
+        pa.Table.from_arrays(columns, names=["prompt_id", "nouns"]),
     )
 
 

@@ -44,7 +44,8 @@ def publish(run: Run, commits: Sequence[Commit]) -> tuple[Commit, Tally]:
 
     def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
         table = content.index.select(arrow_schema("published").names)
-        return {"published": table}, {"prompts": table.num_rows, "pictures": content.n_pictures}
+        tables = {"published": table, "coverage_measures": content.measures, "prompt_nouns": content.nouns}
+        return tables, {"prompts": table.num_rows, "pictures": content.n_pictures}
 
     commit, tally = run.work(Unit("publish", "all", digest, make))
     final = run.root / DATASET
