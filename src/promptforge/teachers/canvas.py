@@ -33,7 +33,7 @@ from promptforge.teachers.drawing.composition import Drawn, Item, Plan
 from promptforge.teachers.drawing.mistakes import FRAME_KINDS, Kind
 from promptforge.teachers.drawing.paint import Rgb, distance
 
-VERSION = 1
+VERSION = 2
 
 #: More than this many kinds or copies of a thing would be too small to tell apart.
 MAX_KINDS, MAX_COPIES = 12, 30

@@ -32,8 +32,14 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 TEXT_KINDS: Final[tuple[Kind, ...]] = ("misspelling", "missing_word", "wrong_word")
 FRAME_KINDS: Final[tuple[Kind, ...]] = ("blur", "dark", "flat", "black")
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+#: Letters that a substitute is taken from, by the first word of the Unicode name of what it stands for.
+_LETTERS: Final[Mapping[str, str]] = {
+    "LATIN": "abcdefghijklmnopqrstuvwxyz",
+    "CYRILLIC": "абвгдежзиклмнопрстуфхцчшэюя",
+    "GREEK": "αβγδεζηθικλμνξοπρστυφχψω",
+}
 _DIGITS = "0123456789"
+_STRUCK = str.maketrans("łøđı", "lodi")
 #: Letters and digits that a reader may take for each other; a substitute never comes from the same group.
 _ALIKE: Final[tuple[str, ...]] = (
     "iljtf1",
@@ -47,6 +53,17 @@ _ALIKE: Final[tuple[str, ...]] = (
     "g9q6",
     "a4",
     "t7",
+    "зэеосбв",
+    "ийлпнцкх",
+    "шщцмж",
+    "гтр",
+    "ъьыяб",
+    "чу",
+    "αδσοθφερ",
+    "ιτγζξς",
+    "νυκχλ",
+    "ημπβ",
+    "ψωφ",
 )
 _WORDS: Final[tuple[str, ...]] = (
     "apple", "river", "garden", "window", "silver", "market", "orange", "summer", "bridge", "yellow",
@@ -165,12 +182,18 @@ def _misspelt(word: str, rng: np.random.Generator) -> str:
 
 
 def _substitute(character: str, rng: np.random.Generator) -> str:
-    pool = _DIGITS if character.isdigit() else _LETTERS
+    script = unicodedata.name(character, "").split(" ")[0]
+    pool = _DIGITS if character.isdigit() else _LETTERS.get(script, _LETTERS["LATIN"])
     free = [c for c in pool if not _look_alike(c, character)]
     new = free[int(rng.integers(len(free)))]
     return new.upper() if character.isupper() else new
 
 
+def _bare(character: str) -> str:
+    """The small letter without its accents: a lost accent is too small a slip."""
+    return unicodedata.normalize("NFD", character.lower())[0].translate(_STRUCK)
+
+
 def _look_alike(a: str, b: str) -> bool:
-    a, b = a.lower(), b.lower()
+    a, b = _bare(a), _bare(b)
     return a == b or any(a in group and b in group for group in _ALIKE)
