@@ -99,6 +99,7 @@ def text_shards(root: Path) -> int:
     """Number of text shards of the run; every input file is looked at, and a bad one raises here."""
     run = open_run(root)
     shards = generate.shards(run)
+    dedup.look(run)
     if run.decontaminate is not None:
         decontaminate.digest_of_files(run.decontaminate)
     meter(root).expect("generate", sum(shard.stop - shard.start for shard in shards))
@@ -116,7 +117,7 @@ def make_text(root: Path, shard: int) -> list[Tally]:
 
 
 def make_dedup(root: Path) -> Tally:
-    """Exact duplicates over all shards."""
+    """Duplicates over all shards."""
     run = open_run(root)
     _, tally = run.work(dedup.unit(run, _text(run)))
     return tally
@@ -255,7 +256,7 @@ def advance(root: Path, epoch: int, through: str) -> Head:
             commits.append(_found(run, select.unit(run, _scored(run))))
         if through == "publish":
             commits.append(publish(run, commits)[0])
-    for stage in ("ask", "label", "purge", "cost"):
+    for stage in ("ask", "embed", "label", "purge", "cost"):
         commits += run.store.commits(stage)
     by_stage: dict[str, list[str]] = {}
     for commit in commits:

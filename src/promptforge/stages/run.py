@@ -29,7 +29,9 @@ from promptforge.stages import parts as components
 from promptforge.stages.ask import STAGE as ASK
 from promptforge.stages.ask import Asker
 from promptforge.stages.contamination.settings import DecontaminateSettings
+from promptforge.stages.earlier import Earlier
 from promptforge.stages.parts import Part, Parts
+from promptforge.stages.resemblance.settings import DedupSettings
 from promptforge.store import Commit, Store
 
 INCREMENT_S = 600.0  # facts are committed at least this often
@@ -137,12 +139,24 @@ class Run:
     @cached_property
     def resolved(self) -> dict[str, Any]:
         """The recipe without [run], with every default filled in: what a head and the manifest state."""
-        elsewhere = {"sources", "filters", "llm", "regime", "scorers", "run", "decontaminate"}
+        elsewhere = {"sources", "filters", "llm", "regime", "scorers", "run", "dedup", "decontaminate"}
         return {
             **self.recipe.model_dump(mode="json", exclude=elsewhere),
             **self.parts.resolved(),
+            "dedup": self.dedup and dict(self.dedup.resolved),
             "decontaminate": self.decontaminate and self.decontaminate.identity,
         }
+
+    @cached_property
+    def dedup(self) -> DedupSettings | None:
+        """The recipe's table [dedup]; None where there is none."""
+        table = self.recipe.dedup
+        return None if table is None else DedupSettings.model_validate(table)
+
+    @cached_property
+    def earlier(self) -> Earlier:
+        """What [dedup] is to compare with besides the run's own rows, looked at once a process."""
+        return Earlier(self.dedup.against if self.dedup else (), self.root)
 
     @cached_property
     def decontaminate(self) -> DecontaminateSettings | None:
