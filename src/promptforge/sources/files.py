@@ -27,7 +27,7 @@ from promptforge.sources.readers.lines import open_csv, open_jsonl, open_tsv, op
 from promptforge.sources.readers.rows import Reader
 from promptforge.sources.readers.whole import open_json, open_parquet
 
-VERSION = 2
+VERSION = 3
 
 FORMATS = {
     ".txt": open_txt,

@@ -25,7 +25,7 @@ from promptforge.sources.readers import layout
 from promptforge.sources.readers.columns import TEXT_COLUMNS, Columns, Fields, choose_fields, to_candidate
 from promptforge.sources.readers.rows import Reader
 
-VERSION = 1
+VERSION = 2
 PLACES = ("dataset",)
 
 _OPEN = (".json", ".jsonl", ".ndjson", ".tar")  # a later row may have columns that the first ones lack

@@ -41,6 +41,11 @@ class _Lines:
             return self._skip(len(line))
         return line
 
+    def back_to(self, offset: int) -> None:
+        """Go on from there."""
+        self._stream.seek(offset)
+        self.offset = offset
+
     def _skip(self, length: int) -> int:
         while piece := self._stream.readline(MAX_LINE):
             self.offset += len(piece)
@@ -85,7 +90,17 @@ class _LineFile:
 
 
 def open_txt(path: Path) -> Reader:
-    """A line a prompt; a blank line is an empty row, the end of the last line is not."""
+    """A line a prompt; a blank line is an empty row, the end of the last line is not.
+
+    Raises SourceFault where the lines end with CR alone: all prompts would be one.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(1 << 16)
+    if b"\r" in head.rstrip(b"\r") and b"\n" not in head:
+        raise SourceFault(
+            f"{path}: its lines end with CR alone, as on old Macs; expected LF or CR LF; convert it:"
+            f" tr '\\r' '\\n' < {path.name} > lf-{path.name}"
+        )
     return _LineFile(path, lambda lines: map(_text, lines), columns=None, start=check_encoding(path))
 
 
@@ -203,10 +218,13 @@ def _unquoted(cell: str) -> str:
 
 
 def _quoted_cells(lines: _Lines, separator: str) -> Iterator[list[str] | Fault]:
+    """Cells of each row. A quote that is never closed, or wrongly, spoils its own line and not those that it took."""
     too_large: list[int] = []
+    ends: list[int] = []  # offsets at which the lines of the row in hand end
 
     def decoded() -> Iterator[str]:
         for line in lines:
+            ends.append(lines.offset)
             if isinstance(line, int):
                 too_large.append(line)
                 yield ""
@@ -216,11 +234,16 @@ def _quoted_cells(lines: _Lines, separator: str) -> Iterator[list[str] | Fault]:
     csv.field_size_limit(MAX_LINE)  # the module's own limit of 128 KiB would refuse a long cell
     reader = csv.reader(decoded(), delimiter=separator, strict=True)
     while True:
+        ends.clear()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as exc:
+            if len(ends) > 1:
+                lines.back_to(ends[0])
+                too_large.clear()
+                reader = csv.reader(decoded(), delimiter=separator, strict=True)
             yield Fault("malformed_row", f"{exc}")
             continue
         if too_large:
