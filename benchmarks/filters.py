@@ -73,12 +73,14 @@ def _gone(check: Any, table: pa.Table) -> set[int]:
 
 def chain(table: pa.Table, filters: dict[str, Any]) -> int:
     """Rows that are left, as the stage filter finds them."""
-    for check in filters.values():
+    checks = list(filters.values())
+    for number, check in enumerate(checks, 1):
         gone = _gone(check, table)
         if gone:
             alive = np.ones(table.num_rows, bool)
             alive[sorted(gone)] = False
-            table = table.filter(pa.array(alive))
+            needed = {"text_clean"}.union(*(later.columns for later in checks[number:]))
+            table = table.select(sorted(needed)).filter(pa.array(alive))
     return int(table.num_rows)
 
 

@@ -9,7 +9,7 @@ Not covered: what is meant without being said, other languages than English, pic
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Literal, get_args
 
@@ -23,6 +23,8 @@ from promptforge.protocols import Filter, Finding
 VERSION = 1
 
 Kind = Literal["sexual", "violent", "hateful", "profanity"]
+#: Lists whose words make a prompt suspect.
+_SCREENED = (*get_args(Kind), "suggestive", "minors_always")
 
 _AGE = r"(?:(?:aged?|age of)[ :]*(?:[1-9]|1[0-7])|(?:[1-9]|1[0-7])[ -]*(?:years?[ -]*olds?|y\.?/?o|yr[ -]?olds?))"
 _AGE_WORDS = (
@@ -57,32 +59,39 @@ class _Safety:
         """`value` is the number of listed words, `detail` the first of them."""
         texts = plain(rows["text_clean"])
         suspects = pc.indices_nonzero(pc.match_substring_regex(texts, _screen()))
+        some = texts.take(suspects)
+        # Python's re is slow with long lists: each is looked for only where RE2 has seen one of its words.
+        seen = {name: pc.match_substring_regex(some, _screen_of(name)).to_pylist() for name in _SCREENED}
         found = []
-        for row, text in zip(suspects.to_pylist(), texts.take(suspects).to_pylist(), strict=True):
-            finding = look(row, text, self._params)
+        for number, (row, text) in enumerate(zip(suspects.to_pylist(), some.to_pylist(), strict=True)):
+            finding = look(row, text, self._params, [name for name in _SCREENED if seen[name][number]])
             if finding is not None:
                 found.append(finding)
         return found
 
 
-def look(row: int, text: str, params: Params) -> Finding | None:
-    """The word on one text."""
+def look(row: int, text: str, params: Params, lists: Collection[str] = _SCREENED) -> Finding | None:
+    """The word on one text; `lists` names those of which it may have words."""
     text = plain_text(text)
-    if _minors(text):
+    if _minors(text, lists):
         return Finding(row, "drop", "unsafe_sexual_minors")
+    if not any(kind in lists for kind in params.kinds):
+        return None
     text = _harmless().sub(" \u00b7 ", text)
     for kind in params.kinds:
+        if kind not in lists:
+            continue
         words = _words(kind).findall(text)
         if len(words) > params.max_words:
             return Finding(row, "drop", f"unsafe_{kind}", float(len(words)), float(params.max_words), words[0])
     return None
 
 
-def _minors(text: str) -> bool:
+def _minors(text: str, lists: Collection[str]) -> bool:
     """Sexual content and persons under age in one text; no phrase excuses a word here."""
-    if _words("minors_always").search(text):
+    if "minors_always" in lists and _words("minors_always").search(text):
         return True
-    if not (_words("sexual").search(text) or _words("suggestive").search(text)):
+    if not any(name in lists and _words(name).search(text) for name in ("sexual", "suggestive")):
         return False
     return bool(_words("minors").search(text) or _ages().search(text))
 
@@ -105,5 +114,9 @@ def _ages() -> re.Pattern[str]:
 @cache
 def _screen() -> str:
     """Whatever the look can drop has one of these; words for minors drop nothing by themselves."""
-    names = (*get_args(Kind), "suggestive", "minors_always")
-    return screen(sorted({word for name in names for word in load(name)}))
+    return screen(sorted({word for name in _SCREENED for word in load(name)}))
+
+
+@cache
+def _screen_of(name: str) -> str:
+    return screen(load(name))

@@ -40,15 +40,16 @@ def unit(run: Run, generated: Commit) -> Unit:
         rows = rows.filter(pc.is_valid(rows["text_clean"]))
         found: list[dict[str, Any]] = []
         counts = {"rows": rows.num_rows}
-        for name, check in filters:
+        for number, (name, check) in enumerate(filters, 1):
             findings = check(rows.select(list(check.columns)))
             found += _verdicts(name, rows, findings)
             dropped = [finding.row for finding in findings if finding.verdict == "drop"]
             counts[f"dropped_{name}"] = len(dropped)
-            if dropped:  # a copy of every column otherwise
+            if dropped:  # what is left is copied: no column that no later check reads
                 alive = np.ones(rows.num_rows, dtype=bool)
                 alive[dropped] = False
-                rows = rows.filter(pa.array(alive))
+                needed = {"row_id", "prompt_id"}.union(*(later.columns for _, later in filters[number:]))
+                rows = rows.select(sorted(needed)).filter(pa.array(alive))
         return {"verdicts": pa.Table.from_pylist(found, schema=arrow_schema("verdicts"))}, counts
 
     return Unit("filter", generated.shard, digest, make)

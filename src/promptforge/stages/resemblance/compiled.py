@@ -59,7 +59,7 @@ def loops(compiled: bool | None) -> Loops | None:
     if find_spec("numba") is None:
         if compiled:
             raise EnvironmentFault(
-                "dedup.compiled is true and numba is not installed; add it with make setup-fast, or leave the setting out"
+                "dedup.compiled is true and numba is not installed; add it with make setup-fast, or leave it out"
             )
         return None
     return _compile()
