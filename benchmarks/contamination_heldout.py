@@ -1,12 +1,13 @@
 """Contamination sets that the rules were not mended on: other benchmarks, other suffixes, other changes.
 
     python benchmarks/contamination_heldout.py FROM --fold first --out DIR    # writes DIR/contamination/*.jsonl
-    python benchmarks/contamination_heldout.py FROM --measure --label first   # adds to results/contamination_heldout.json
+    python benchmarks/contamination_heldout.py FROM --measure --label now     # adds to benchmarks/results
 
-The two folds share no suffix, no way to change a prompt and no benchmark prompt, and neither shares one with the
-development set of eval_contamination.py, but for drawbench_upsampled and lex_bench, the only long ones there are. Each
-fold is for one look: once its misses have been read it is a development set as well. Clean rows are real prompts as
-they are; those that fold to a benchmark's are left out.
+The folds share no suffix and no way to change a prompt with each other nor with the development set of
+eval_contamination.py, and no benchmark prompt with each other; `users_suffix` has ends of real users' prompts. Most
+benchmarks of the first are in no other set; those of the second and third are in the development set too. Each fold is
+for one look: once its misses have been read it is a development set as well, and its first figure is kept under the
+label `before`. Clean rows are real prompts as they are; those that fold to a benchmark's are left out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import random
 import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +72,30 @@ SECOND_SUFFIXES = (
     "minimalist line art",
     "baroque oil painting, chiaroscuro",
     "photorealism, 8K UHD, RAW photo",
+)
+
+
+THIRD_SUFFIXES = (
+    "daguerreotype, 1890s",
+    "screen print, halftone dots",
+    "risograph, two colours",
+    "by Caravaggio",
+    "Lomography, light leaks",
+    "etching on copper",
+    "crayon drawing",
+    "cel-shaded, clean outlines",
+    "in the manner of Vermeer",
+    "editorial fashion photo, Vogue",
+    "infrared photo",
+    "isometric view, low poly, pastel palette",
+    "ink wash painting",
+    "HDR, Nikon D850, 24-70mm",
+    "drone shot, aerial view",
+    "polaroid, faded colors",
+    "blueprint style",
+    "graphite on paper",
+    "render by Pixar, soft lighting",
+    "sharp, high contrast, dramatic shadows",
 )
 
 
@@ -163,6 +189,65 @@ def _words(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
+def _spaced(text: str, rng: random.Random) -> str:
+    """Blanks and marks at the words' ends, and the quotes of another language."""
+    words = text.split()
+    return rng.choice(
+        (
+            "   ".join(words),
+            f"{text.rstrip('.')}…",
+            f"{text},,",
+            f"'{text.rstrip('.')}'",
+            "\t".join(words),
+            f"„{text}“",
+            " ".join(f"{word}." if rng.random() < 0.2 else word for word in words),
+            f"{text} | ",
+            text.replace(" ", " \u200b"),
+            f"~ {text} ~",
+        )
+    )
+
+
+def _capitals(text: str, rng: random.Random) -> str:
+    """Capitals at every other word, letter or vowel."""
+    kind = rng.randrange(3)
+    if kind == 0:
+        return " ".join(word.upper() if at % 2 else word.lower() for at, word in enumerate(text.split()))
+    if kind == 1:
+        return "".join(mark.upper() if at % 2 else mark.lower() for at, mark in enumerate(text))
+    return "".join(mark.upper() if mark in "aeiou" else mark for mark in text)
+
+
+def _turned(text: str, rng: random.Random) -> str:
+    """The last words in front, the first word last, or three words beside each other turned about."""
+    words = text.strip(" .").split()
+    kind = rng.randrange(3)
+    if kind == 0:
+        cut = max(1, len(words) - rng.randint(1, 3))
+        return f"{' '.join(words[cut:])}, {' '.join(words[:cut])}"
+    if kind == 1:
+        return " ".join((*words[1:], words[0]))
+    at = rng.randrange(max(len(words) - 2, 1))
+    words[at : at + 3] = words[at : at + 3][::-1]
+    return " ".join(words)
+
+
+def user_suffixes(source: Path) -> tuple[str, ...]:
+    """Ends of real prompts behind their commas: phrases that at least eight others have, two to five of them."""
+    ends = [
+        [phrase.strip(" .") for phrase in text.split(",")[-5:]]
+        for text in development.load(source, "imagereward", "imagereward_refl.parquet")
+        if text.count(",") > 6
+    ]
+    times = Counter(phrase for phrases in ends for phrase in set(phrases))
+    found = []
+    for phrases in ends:
+        common = [phrase for phrase in phrases if phrase and times[phrase] > 8]
+        if len(common) > 1:
+            found.append(", ".join(common))
+    return tuple(sorted(set(found)))
+
+
 @dataclass(frozen=True)
 class Fold:
     """One set: seed, part of lex_bench, the benchmarks, and how a prompt is changed."""
@@ -179,6 +264,7 @@ def _all_at_once(case: Change, marks: Change, styled: Change) -> Change:
 
 _FIRST_STYLE = _styled(FIRST_SUFFIXES, (", ", ". ", " | "))
 _SECOND_STYLE = _styled(SECOND_SUFFIXES, (", ", " - ", "; ", ". "))
+_THIRD_STYLE = _styled(THIRD_SUFFIXES, (", ", ". ", " | ", " - "))
 FOLDS: dict[str, Fold] = {
     "first": Fold(
         1009,
@@ -215,6 +301,24 @@ FOLDS: dict[str, Fold] = {
             "combined": _all_at_once(_sentence_case, _other_marks, _SECOND_STYLE),
         },
     ),
+    "third": Fold(
+        3001,
+        0,
+        {
+            "tifa_v1/partiprompt": "tifa_v1.jsonl",
+            "tifa_v1/drawbench": "tifa_v1.jsonl",
+            "compbench_val": "t2i_compbench.parquet",
+            "commontext_test": "distillt5_commontext_test.parquet",
+            "flow_grpo_ocr_test": "flow_grpo_ocr_test.jsonl",
+        },
+        {
+            "case": _capitals,
+            "punctuation": _spaced,
+            "style_suffix": _THIRD_STYLE,
+            "word_order": _turned,
+            "combined": _all_at_once(_capitals, _spaced, _THIRD_STYLE),
+        },
+    ),
 }
 
 
@@ -242,7 +346,8 @@ def build(source: Path, target: Path, fold: Fold) -> None:
     reference = [{"prompt": text, "set": name} for name, prompts in listed.items() for text in dict.fromkeys(prompts)]
     folds = {texts.fold(texts.clean(row["prompt"]).text) for row in reference}
     rows: list[dict[str, Any]] = []
-    for form, change in fold.forms.items():
+    forms = {**fold.forms, "users_suffix": _styled(user_suffixes(source), (", ",))}
+    for form, change in forms.items():
         for row in rng.sample(reference, COPIES_PER_FORM):
             rows.append({"prompt": change(row["prompt"], rng), "label": "contaminated", "form": form})
     for name, prompts in _clean(source, fold).items():
@@ -273,6 +378,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--fold", choices=sorted(FOLDS), action="append")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--label", default="now", help="where the figures go in the results")
     chosen = parser.parse_args(arguments)
     names = chosen.fold or sorted(FOLDS)
     if not chosen.measure:
@@ -281,8 +387,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     found = measure(chosen.source, names)
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
-    if names == sorted(FOLDS):
-        RESULTS.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    known.setdefault(chosen.label, {}).update(found)
+    RESULTS.write_text(json.dumps(known, indent=2) + "\n", "utf-8")
     return 0
 
 

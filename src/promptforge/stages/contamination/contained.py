@@ -23,9 +23,9 @@ from promptforge.stages.resemblance.vocabulary import (
 )
 from promptforge.texts import fold
 
-#: Prompts of that many words prove a copy by themselves where they stand whole before a break: what follows need not be
-#: known as style, if it is short and names nothing.
-WHOLE_WORDS = 5
+#: Prompts with that many words of content prove a copy by themselves where they stand whole before a break: short
+#: phrases behind it may then say what they like. "a photo of a bench" has one, "a sign that says hello" three.
+WHOLE_CONTENT = 3
 _BREAK = "qqbreakqq"
 _BREAKS = re.compile(r"[,;:|!?()\[\]\n]|\.(?!\w)|\s[-–—]\s")
 _STYLE = POLISH | MANNER | MEDIUM
@@ -42,12 +42,21 @@ _KINDS = frozenset(
     )
 )
 _NAME_WORDS = 4
-_LOOSE_WORDS = 3
+#: Longest phrase that is style among style though nobody knows it, and behind a prompt of WHOLE_CONTENT.
+_LOOSE_WORDS, _FREE_WORDS = 2, 3
 #: Function words that stand in style as well as in content: they say nothing of either.
-_FUNCTION = frozenset(["on", "like", "in", "at", "with", "by", "from", "the", "to", "a", "an", "and", "or"])
-#: A picture without colours is a way to take it, though its words are colours.
-_TREATMENT = frozenset({"black and white", "b w", "monochrome", "sepia", "greyscale", "grayscale"})
-_PLACE = frozenset(["in", "on", "at", "under", "near", "behind", "with", "inside", "over", "to", "from"])
+_ARTICLES = frozenset({"a", "an", "the"})
+_FUNCTION = _ARTICLES | {"on", "like", "in", "at", "with", "by", "from", "to", "and", "or"}
+#: Ways to make or take a picture whose words name something else.
+_TREATMENT = frozenset(
+    (
+        *("black and white", "b w", "monochrome", "sepia", "greyscale", "grayscale", "stained glass", "line art"),
+        *("pop art", "paper cut", "cross stitch", "wood carving", "low poly", "long exposure", "double exposure"),
+    )
+)
+_PLACE = frozenset({"on", "at", "under", "near", "behind", "with", "inside", "over", "to", "from"})
+#: What a medium is on or in: "charcoal sketch on paper".
+_CARRY = re.compile(r" (?:on|in|with) ")
 
 
 @lru_cache(maxsize=1)
@@ -63,12 +72,13 @@ def wrapped_in_style(text: str, prompt: str) -> float | None:
     words = [word for word in marked if word != _BREAK]
     wanted = fold(prompt).split()
     for start in range(len(words) - len(wanted) + 1):
-        if words[start : start + len(wanted)] == wanted and _around(marked, start, len(wanted)):
+        if words[start : start + len(wanted)] == wanted and _around(marked, start, wanted):
             return len(wanted) / len(words)
     return None
 
 
-def _around(marked: Sequence[str], start: int, size: int) -> bool:
+def _around(marked: Sequence[str], start: int, wanted: Sequence[str]) -> bool:
+    size = len(wanted)
     before: list[list[str]] = [[]]
     behind: list[list[str]] = [[]]
     seen, broken = 0, False
@@ -82,27 +92,31 @@ def _around(marked: Sequence[str], start: int, size: int) -> bool:
             side[-1].append(word)
         seen += 1
     phrases = [phrase for side in (before, behind) for phrase in side if phrase]
+    content = sum(not _kinds().get(word, 0) & (IGNORED | OF | POLISH) for word in wanted)
     strict = size <= 2 and not broken  # "cat posing for a photo", "wood engine": a word or two say little
     if strict and (behind[0] or (before[-1] and "of" not in before[-1][-2:])):
         return False
     found = [_is_style(phrase, strict=strict) for phrase in phrases]
-    if broken and size > 2:
-        # ", 3d render, blender, cycles": a loose word among style is style, and so is one behind a prompt that is long
-        # enough to be known again by itself.
-        loose = _LOOSE_WORDS if size >= WHOLE_WORDS else 1 if any(found) else 0
+    if broken and (size > 2 or 2 * sum(found) > len(found)):
+        # ", 3d render, blender, cycles": a loose phrase among style is style
+        loose = _FREE_WORDS if content >= WHOLE_CONTENT else _LOOSE_WORDS if any(found) else 0
         ends = len(phrases) - sum(1 for phrase in behind[1:] if phrase)
         found = [
-            good or (number >= ends and _is_loose(phrase, loose))
+            good or (number >= ends and _is_loose(phrase, loose, free=content >= WHOLE_CONTENT))
             for number, (good, phrase) in enumerate(zip(found, phrases, strict=True))
         ]
     return all(found)
 
 
-def _is_loose(phrase: Sequence[str], most: int) -> bool:
-    """Whether a phrase is short and names nothing that is known: no thing, colour, number or place."""
+def _is_loose(phrase: Sequence[str], most: int, *, free: bool) -> bool:
+    """Whether a phrase is short and says nothing of a place; and, if not `free`, names no thing, colour or number."""
     if len(phrase) > most or (len(phrase) > 1 and _FUNCTION & set(phrase)):
         return False
-    return not any(_kinds().get(word, 0) & TELLING and not _kinds()[word] & _STYLE for word in phrase)
+    return free or not any(_kinds().get(word, 0) & TELLING and not _kinds()[word] & _STYLE for word in phrase)
+
+
+def _is_medium(word: str) -> bool:
+    return word in _KINDS or bool(_kinds().get(word, 0) & MEDIUM)
 
 
 def _is_style(phrase: Sequence[str], *, strict: bool) -> bool:
@@ -114,6 +128,9 @@ def _is_style(phrase: Sequence[str], *, strict: bool) -> bool:
             return "the" not in phrase and "a" not in phrase  # a name may hold any word: van, hill, rose
         if phrase[-1] in _KINDS and len(phrase) <= _NAME_WORDS and kinds[0] != IGNORED and phrase[0] not in _PLACE:
             return True  # "comic book style", "black and white photography"
+        made, *onto = _CARRY.split(" ".join(phrase))
+        if onto and made.split()[-1:] and _is_medium(made.split()[-1]) and not _ARTICLES & set(phrase):
+            return len(phrase) <= _NAME_WORDS + 2
     if not any(kind & (_STYLE | OPENER) for kind in kinds):
         return False
     if any(kind & TELLING and not kind & _STYLE for kind in kinds):
