@@ -75,6 +75,12 @@ def decontaminate(root: str) -> Row:
     return asdict(pipeline.make_decontaminate(Path(root)))
 
 
+@task(task_run_name="arrange", **_TRIES)
+def arrange(root: str) -> Row:
+    """In which order kept prompts are taken."""
+    return asdict(pipeline.make_arrange(Path(root)))
+
+
 @task(task_run_name="questions", **_TRIES)
 def questions(root: str) -> Row:
     """What is to be asked about each prompt's picture."""
@@ -138,6 +144,8 @@ def text(root: str, artifact: UUID) -> list[Row]:
     before, after = pipeline.kept(where)
     if before:
         meter(where).note(f"{after:,} of {before:,} rows kept by the checks ({after / before:.0%})")
+    if open_run(where).order is not None:
+        made += _one(lambda: arrange(root), where)
     return made
 
 

@@ -42,7 +42,7 @@ def test_every_task_is_uncached_and_keeps_no_result() -> None:
     from prefect import Task
 
     tasks = [value for value in vars(curate).values() if isinstance(value, Task)]
-    assert len(tasks) == 11
+    assert len(tasks) == 12
     for task in tasks:
         assert task.cache_policy == curate.NO_CACHE
         assert task.persist_result is False

@@ -25,6 +25,7 @@ from promptforge.models.weights import is_local, is_offline, missing_here, requi
 from promptforge.protocols import Ask, Filter, LanguageModel, Licence, Picture, Score, Scorer, Source, Teacher
 from promptforge.recipe import Recipe
 from promptforge.records import canonical_json, content_id, digest_of
+from promptforge.stages.arrangement.settings import OrderSettings
 from promptforge.stages.contamination.settings import DecontaminateSettings
 from promptforge.stages.resemblance.settings import DedupSettings
 
@@ -216,6 +217,7 @@ _SETTINGS: Mapping[str, type[BaseModel]] = {
     "response": ResponseSettings,
     "dedup": DedupSettings,
     "decontaminate": DecontaminateSettings,
+    "order": OrderSettings,
 }
 
 

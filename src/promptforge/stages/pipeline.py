@@ -3,9 +3,9 @@
 Every function looks up what is in force by asking each stage for its units of work, so it may be called again at any
 time, by any process, and does only what is missing. The caller holds the folder's lock.
 
-    text_shards -> make_text (each shard) -> make_dedup -> make_decontaminate -> make_questions -> make_plan
-    -> make_render (each rank) -> make_score (each rank) -> make_respond (each rank) -> make_lookalikes -> make_select
-    -> make_publish; advance puts finished stages in force
+    text_shards -> make_text (each shard) -> make_dedup -> make_decontaminate -> make_arrange -> make_questions
+    -> make_plan -> make_render (each rank) -> make_score (each rank) -> make_respond (each rank) -> make_lookalikes
+    -> make_select -> make_publish; advance puts finished stages in force
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from promptforge.protocols import Scorer
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages import (
+    arrange,
     decontaminate,
     dedup,
     filter,
@@ -68,17 +69,25 @@ def _checked(run: Run) -> list[Commit]:
     return [*text, _found(run, decontaminate.unit(run, text))]
 
 
-def _asked(run: Run) -> list[Commit]:
-    """Commits up to the questions about each prompt, where a scorer wants them."""
+def _arranged(run: Run) -> list[Commit]:
+    """Commits up to the order in which prompts are taken, where the recipe has one."""
     text = _checked(run)
+    if run.order is None:
+        return text
+    return [*text, _found(run, arrange.unit(run, text))]
+
+
+def _asked(run: Run) -> list[Commit]:
+    """Commits up to the questions about each prompt, where a scorer wants them; these read nothing of the order."""
+    text = _arranged(run)
     if not run.parts.asks_questions:
         return text
-    return [*text, _found(run, questions.unit(run, text))]
+    return [*text, _found(run, questions.unit(run, _checked(run)))]
 
 
 def _planned(run: Run) -> list[Commit]:
     """Commits up to the plan, which reads nothing of the questions."""
-    return [*_asked(run), _found(run, render.plan_unit(run, _checked(run)))]
+    return [*_asked(run), _found(run, render.plan_unit(run, _arranged(run)))]
 
 
 def _scored(run: Run) -> list[Commit]:
@@ -132,6 +141,17 @@ def make_decontaminate(root: Path) -> Tally:
     return tally
 
 
+def make_arrange(root: Path) -> Tally:
+    """The order in which kept prompts are taken; nothing where the recipe leaves that to the stream."""
+    run = open_run(root)
+    if run.order is None:
+        return Tally("arrange")
+    commit, tally = run.work(arrange.unit(run, _checked(run)))
+    for line in arrange.left_over(commit):
+        meter(root).note(line)
+    return tally
+
+
 def kept(root: Path) -> tuple[int, int]:
     """Input rows, and how many of them no check dropped; after make_decontaminate."""
     run = open_run(root)
@@ -144,7 +164,7 @@ def make_plan(root: Path) -> Tally:
     """The list of pictures that are wanted; room for those that are to be tried again."""
     run = open_run(root)
     render.forget_unheld(run)
-    _, tally = run.work(render.plan_unit(run, _checked(run)))
+    _, tally = run.work(render.plan_unit(run, _arranged(run)))
     return tally
 
 
@@ -229,7 +249,8 @@ def make_publish(root: Path) -> Tally:
 def make_all(root: Path, epoch: int, world: int = 1) -> list[Tally]:
     """Every stage in order, in this process and thread; the scheduler's flow does the same with tasks."""
     tallies = [tally for shard in range(text_shards(root)) for tally in make_text(root, shard)]
-    tallies += [make_dedup(root), make_decontaminate(root), make_questions(root), make_plan(root)]
+    tallies += [make_dedup(root), make_decontaminate(root), make_arrange(root)]
+    tallies += [make_questions(root), make_plan(root)]
     for make in (make_render, make_score, make_respond):
         tallies += [make(root, rank, world) for rank in range(world)]
     tallies += [make_lookalikes(root), make_select(root), make_publish(root)]
@@ -249,7 +270,7 @@ def advance(root: Path, epoch: int, through: str) -> Head:
     if through != "publish" and latest and "publish" in latest.commits:
         return latest
     if through == "dedup":
-        commits = _checked(run)
+        commits = _arranged(run)
     else:
         commits = _scored(run) if through == "score" else _compared(run)
         if through in {"select", "publish"}:

@@ -38,11 +38,11 @@ _REASON = re.compile(r"[a-z][a-z0-9_]*")
 # What depends goes first: scores are found through images, everything through prompts.
 _ORDER = (
     *("publish", "select", "lookalikes", "label", "score", "respond", "questions"),
-    *("decontaminate", "dedup", "embed", "filter", "plan", "render", "generate", "ask"),
+    *("arrange", "decontaminate", "dedup", "embed", "filter", "plan", "render", "generate", "ask"),
 )
 _BY_PROMPT = (
     *("verdicts", "render_plan", "images", "selection", "published"),
-    *("questions", "embeddings", "prompt_scores", "sentence_vectors", "contamination"),
+    *("questions", "embeddings", "prompt_scores", "sentence_vectors", "contamination", "arrangement"),
 )
 _BY_IMAGE = ("pixels", "scores", "measured", "latents", "labels")
 _KEPT = ("row_id", "source", "source_part", "source_row", "stream_order", "licence")

@@ -41,6 +41,25 @@ _DECIDED = ("selection", "prompts", "verdicts")
 
 CHECKS = (
     _once("head", "prompts", "row_id"),
+    _once("head", "arrangement", "row_id", "arrange"),
+    _once("head", "arrangement", "concat_ws(' ', axis, 'place', place)", "arrange"),
+    Check(
+        "head",
+        ("arrangement",),
+        "row_id",
+        "SELECT row_id, 'row {} is to be taken, but stands behind one that is left over' FROM arrangement a"
+        " WHERE NOT left_over AND place > (SELECT min(place) FROM arrangement b WHERE b.left_over AND b.axis = a.axis)",
+        "arrange",
+    ),
+    Check(
+        "head",
+        ("selection", "arrangement"),
+        "row_id",
+        "SELECT row_id, 'row {} is accepted, but has no place in the order' FROM selection"
+        " ANTI JOIN (FROM arrangement WHERE NOT left_over) USING (row_id)"
+        " WHERE keep_prompt AND EXISTS (FROM arrangement)",
+        "select",
+    ),
     _once("head", "render_plan", "image_id", "plan"),
     _once("head", "selection", "prompt_id", "select"),
     _once("head", "selection", "row_id", "select"),

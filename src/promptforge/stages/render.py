@@ -1,9 +1,10 @@
 """render: which pictures are wanted (the plan), and making those that do not exist yet.
 
-The plan takes, on each axis, as many kept prompts in stream order as the quota wants (policy distill) or
-`oversample` times as many (policy images), then the recipe's sample of them, times takes. Pictures are facts: a
-picture that any earlier run of this folder made is never made again, whatever else has changed. A failed one is a fact
-too, but for one that memory did not hold: it is tried again where the recipe names another memory mode.
+The plan takes, on each axis, the first kept prompts in stream order or in that of [order]: as many as the quota wants
+(policy distill) or `oversample` times as many (policy images), then the recipe's sample of them, times takes.
+Pictures are facts: a picture that any earlier run of this folder made is never made again, whatever else has changed. A
+failed one is a fact too, but for one that memory did not hold: it is tried again where the recipe names another memory
+mode.
 """
 
 from __future__ import annotations
@@ -38,13 +39,19 @@ SCORED_TOGETHER = 16  # pictures that are measured at once, where that is done h
 Measure = Callable[[Sequence[tuple[Row, Rendering]]], Sequence[list[Row]]]
 
 # Prompts whose split group lies in one split only; the others can go to neither side, nor can a mixed prompt.
-ELIGIBLE = """
-    SELECT row_id, prompt_id, axis, noise_group, split, stream_order,
-        row_number() OVER (PARTITION BY axis ORDER BY stream_order, row_id) AS place
-    FROM (
+WHOLE = """
+    SELECT * EXCLUDE (whole) FROM (
         SELECT *, min(split) OVER family = max(split) OVER family AS whole
         FROM kept WINDOW family AS (PARTITION BY split_group)
     ) WHERE whole AND split <> 'mixed'
+"""
+
+# The same with their places: as the recipe's [order] put them, else as they come in the stream.
+ELIGIBLE = f"""
+    SELECT w.row_id, w.prompt_id, w.axis, w.noise_group, w.split,
+        coalesce(a.place, row_number() OVER (PARTITION BY w.axis ORDER BY w.stream_order, w.row_id)) AS place,
+        a.turn, a.held, coalesce(a.left_over, false) AS left_over
+    FROM ({WHOLE}) w LEFT JOIN arrangement a ON a.row_id = w.row_id
 """
 
 
@@ -80,6 +87,7 @@ def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
                         "stream_order",
                     ],
                     "verdicts": ["row_id", "verdict"],
+                    "arrangement": ["row_id", "place", "left_over"],
                 },
             ),
         }
@@ -91,7 +99,7 @@ def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
             con.register("limits", limits)
             rows = con.sql(
                 f"SELECT prompt_id, noise_group FROM ({ELIGIBLE}) JOIN limits USING (axis)"
-                " WHERE most IS NULL OR place <= most ORDER BY prompt_id"
+                " WHERE NOT left_over AND (most IS NULL OR place <= most) ORDER BY prompt_id"
             ).fetchall()
         chosen = [(p, group) for p, group in rows if sampled(p, recipe.render.sample)]
         n_images = len(chosen) * recipe.render.takes

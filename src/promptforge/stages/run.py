@@ -26,6 +26,7 @@ from promptforge.recipe import Recipe
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages import parts as components
+from promptforge.stages.arrangement.settings import OrderSettings
 from promptforge.stages.ask import STAGE as ASK
 from promptforge.stages.ask import Asker
 from promptforge.stages.contamination.settings import DecontaminateSettings
@@ -42,11 +43,11 @@ DATASET = "dataset"  # folder inside the run folder that publish makes and repla
 
 STAGES = (
     ASK,  # at work while another stage waits for it, several times in a run, and never done
-    *("generate", "filter", "dedup", "decontaminate", "questions", "plan", "render"),
+    *("generate", "filter", "dedup", "decontaminate", "arrange", "questions", "plan", "render"),
     *("score", "respond", "lookalikes", "select", "publish"),
 )
 #: Stages of some recipes; the others show none of them.
-OPTIONAL = frozenset({ASK, "decontaminate", "questions", "respond", "lookalikes"})
+OPTIONAL = frozenset({ASK, "decontaminate", "arrange", "questions", "respond", "lookalikes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +140,13 @@ class Run:
     @cached_property
     def resolved(self) -> dict[str, Any]:
         """The recipe without [run], with every default filled in: what a head and the manifest state."""
-        elsewhere = {"sources", "filters", "llm", "regime", "scorers", "run", "dedup", "decontaminate"}
+        elsewhere = {"sources", "filters", "llm", "regime", "scorers", "run", "dedup", "decontaminate", "order"}
         return {
             **self.recipe.model_dump(mode="json", exclude=elsewhere),
             **self.parts.resolved(),
             "dedup": self.dedup and dict(self.dedup.resolved),
             "decontaminate": self.decontaminate and self.decontaminate.identity,
+            "order": self.order and self.order.identity,
         }
 
     @cached_property
@@ -163,6 +165,12 @@ class Run:
         """The recipe's table [decontaminate]; None where there is none."""
         table = self.recipe.decontaminate
         return None if table is None else DecontaminateSettings.model_validate(table)
+
+    @cached_property
+    def order(self) -> OrderSettings | None:
+        """The recipe's table [order]; None where there is none."""
+        table = self.recipe.order
+        return None if table is None else OrderSettings.model_validate(table)
 
     def work(self, unit: Unit) -> tuple[Commit, Tally]:
         """The commit of this unit, made now or found."""

@@ -3,7 +3,8 @@
 keep_prompt: may the trainer see this prompt. Policy `distill` lets prompt-side checks alone decide, since a student
 that follows its teacher step by step must match its failures too; policy `images` also asks the gates whose
 decision is keep_prompt. keep_image: may a trainer that consumes pictures see the best take. Accepted are the first
-prompts in stream order up to the quota, so a larger quota contains the smaller one.
+prompts up to the quota, in stream order or in that of [order], so a larger quota contains the smaller one. A prompt
+that came too late because a cap held it back is not needed for that reason.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ READS = {
         "expected_text",
     ],
     "verdicts": ["row_id", "verdict"],
+    "arrangement": ["row_id", "place", "turn", "held", "left_over"],
     "render_plan": ["image_id", "prompt_id", "take"],
     "images": ["image_id", "error"],
     "scores": ["image_id", "scorer", "digest", "metric", "value", "detail"],
@@ -80,12 +82,14 @@ SELECT prompt_id,
 FROM takes GROUP BY prompt_id
 """
 
-# `beyond`: policy images renders only so many, so nobody has seen what comes after them.
+# `beyond`: policy images renders only so many, so nobody has seen what comes after them. `left_over`: never taken.
 _SELECTION = """
 WITH judged AS (
-    SELECT k.row_id, k.prompt_id, k.axis, k.split, b.*  EXCLUDE (prompt_id), l.quota, k.stream_order,
+    SELECT k.row_id, k.prompt_id, k.axis, k.split, b.*  EXCLUDE (prompt_id), l.quota, e.place, e.turn, e.held,
+        coalesce(e.left_over, false) AS left_over,
         $policy = 'images' AND e.place > l.most AND b.n_takes IS NULL AS beyond,
         CASE WHEN e.place IS NULL THEN 'split_group_straddles'
+             WHEN left_over THEN NULL
              WHEN $policy = 'images' AND coalesce(e.place <= l.most, true) AND b.n_takes IS NULL THEN 'not_rendered'
              WHEN $policy = 'images' THEN b.refusal END AS refused
     FROM kept k
@@ -93,17 +97,19 @@ WITH judged AS (
     LEFT JOIN best b ON b.prompt_id = k.prompt_id
     JOIN limits l ON l.axis = k.axis
 ), ranked AS (
-    SELECT *, refused IS NULL AND NOT coalesce(beyond, false) AS passes,
-        count(*) FILTER (passes) OVER (PARTITION BY axis ORDER BY stream_order, row_id) AS rank
+    SELECT *, refused IS NULL AND NOT coalesce(beyond, false) AND NOT left_over AS passes,
+        count(*) FILTER (passes) OVER (PARTITION BY axis ORDER BY place) AS rank
     FROM judged
 ), decided AS (
-    SELECT *, CASE WHEN refused IS NOT NULL OR (NOT passes AND rank < quota) THEN 'not_selected'
+    SELECT *, CASE WHEN left_over THEN 'not_needed'
+                   WHEN refused IS NOT NULL OR (NOT passes AND rank < quota) THEN 'not_selected'
                    WHEN passes AND (quota IS NULL OR rank <= quota) THEN 'accepted' ELSE 'not_needed' END AS state
     FROM ranked
 )
 SELECT row_id, prompt_id, axis, split, state,
     CASE state WHEN 'not_selected' THEN coalesce(refused, 'not_rendered')
-               WHEN 'not_needed' THEN 'quota_full' END AS reason,
+               WHEN 'not_needed' THEN CASE WHEN left_over OR turn <= quota THEN coalesce(held, 'quota_full')
+                                           ELSE 'quota_full' END END AS reason,
     state = 'accepted' AS keep_prompt,
     state = 'accepted' AND coalesce(n_passed, 0) > 0 AS keep_image,
     image_id,
