@@ -6,8 +6,7 @@ survivor says in other words. Members of one minimal pair and prompts whose scen
 near or semantic duplicates. Axes play no part but for `prefer`. What [dedup] `against` names is accepted already: it
 survives whatever the stream holds, and a verdict names its place there.
 
-One step over every shard. Texts pass in batches; what stays in memory is some 300 bytes a row (2 million rows: 600 MB),
-and with [dedup.semantic] the texts and two bytes a number of a vector.
+One step over every shard. Texts pass in batches, and strings that verdicts and scenes need are set aside on disk.
 """
 
 from __future__ import annotations
@@ -25,10 +24,11 @@ import pyarrow.compute as pc
 from promptforge import catalog, records
 from promptforge.schema import arrow_schema
 from promptforge.stages import earlier
+from promptforge.stages.aside import Aside, Column, aside
 from promptforge.stages.hashing import I64, U64, mix
 from promptforge.stages.meaning import search, telling, vectors
 from promptforge.stages.resemblance import apart, compare, vocabulary
-from promptforge.stages.resemblance.features import Features, features, hash_strings, joined, reordered
+from promptforge.stages.resemblance.features import Features, collected, features, hash_strings
 from promptforge.stages.resemblance.settings import DedupSettings, SemanticSettings
 from promptforge.stages.resemblance.words import Mask
 from promptforge.stages.run import Run, Unit, digest_columns
@@ -61,7 +61,6 @@ SELECT row_id, prompt_id, stream_order, text_clean, source_aesthetic, scene, {ra
     array_to_string(expected_text, ' ') AS expected
 FROM kept ANTI JOIN exact USING (row_id)
 """
-_KEPT = ("row_id", "prompt_id", "stream_order", "source_aesthetic", "scene", "rank")
 
 
 def settings_of(run: Run) -> DedupSettings:
@@ -99,30 +98,37 @@ def unit(run: Run, text: Sequence[Commit]) -> Unit:
 
     def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
         known = run.earlier.rows()
-        rank = _rank(settings)
         with catalog.connect(run.store, text) as con:
             con.register("earlier", known.append_column("number", pa.array(range(known.num_rows), pa.int64())))
-            verdicts = con.sql(_SQL.format(rank=rank)).to_arrow_table()
+            exact = con.sql(_SQL.format(rank=_rank(settings))).to_arrow_table()
             if not settings.near and not settings.semantic:
-                return {"verdicts": verdicts}, {"dropped": verdicts.num_rows}
-            con.register("exact", verdicts.select(["row_id"]))
-            rows = _read(con, known, settings)
-        found = [verdicts.cast(arrow_schema("verdicts"))]
-        counts = {"exact": verdicts.num_rows}
-        alive = np.arange(rows.n)
-        if settings.near:
-            winner, value = _near(rows, settings)
-            found.append(rows.verdicts("near_duplicate", (winner, value), settings.threshold))
-            counts["near"] = found[-1].num_rows
-            alive = np.flatnonzero(winner == alive)
-        if settings.semantic:
-            winner, value, n_without = _semantic(run.store, rows, alive, settings.semantic)
-            found.append(rows.verdicts("semantic_duplicate", (winner, value), settings.semantic.threshold))
-            counts |= {"semantic": found[-1].num_rows, "without_vector": n_without}
-        both = pa.concat_tables(found)
-        return {"verdicts": both.sort_by("row_id")}, {"dropped": both.num_rows, **counts}
+                return {"verdicts": exact}, {"dropped": exact.num_rows}
+            con.register("exact", exact.select(["row_id"]))
+            with aside(run.store.root) as held:
+                rows = _read(con, held, known, settings)
+                con.close()  # its memory is wanted now
+                more, counts = _resembling(run.store, rows, settings)
+        both = pa.concat_tables([exact.cast(arrow_schema("verdicts")), *more])
+        return {"verdicts": both.sort_by("row_id")}, {"dropped": both.num_rows, "exact": exact.num_rows, **counts}
 
     return Unit("dedup", "all", records.digest_of(content), make)
+
+
+def _resembling(store: Store, rows: _Rows, settings: DedupSettings) -> tuple[list[pa.Table], dict[str, int]]:
+    """Verdicts on near duplicates, then on semantic ones of what is left, and their numbers."""
+    found: list[pa.Table] = []
+    counts: dict[str, int] = {}
+    alive = np.arange(rows.n)
+    if settings.near:
+        winner, value = _near(rows, settings)
+        found.append(rows.verdicts("near_duplicate", (winner, value), settings.threshold))
+        counts["near"] = found[-1].num_rows
+        alive = np.flatnonzero(winner == alive)
+    if settings.semantic:
+        winner, value, n_without = _semantic(store, rows, alive, settings.semantic)
+        found.append(rows.verdicts("semantic_duplicate", (winner, value), settings.semantic.threshold))
+        counts |= {"semantic": found[-1].num_rows, "without_vector": n_without}
+    return found, counts
 
 
 def _rank(settings: DedupSettings) -> str:
@@ -135,13 +141,13 @@ def _rank(settings: DedupSettings) -> str:
 class _Rows:
     """What is compared, in order of survival: first the `n_fixed` prompts that are accepted elsewhere.
 
-    `texts` is empty where no meanings are compared.
+    Strings lie on disk: of ten million rows they would be 4 GB.
     """
 
-    names: pa.Array  # row_id, or where it is accepted
-    prompts: pa.Array
-    scenes: pa.Array
-    texts: pa.Array
+    names: Column  # row_id, or where it is accepted
+    prompts: Column
+    scenes: Column
+    texts: Column
     pair: U64
     expected: U64
     features: Features | None
@@ -168,50 +174,44 @@ class _Rows:
         return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
-def _read(con: duckdb.DuckDBPyConnection, known: pa.Table, settings: DedupSettings) -> _Rows:
+def _read(con: duckdb.DuckDBPyConnection, held: Aside, known: pa.Table, settings: DedupSettings) -> _Rows:
     """The rows that are no exact duplicates, behind those that are accepted elsewhere."""
     found: list[Features] = []
-    kept: list[pa.Table] = []
-    texts: list[pa.Array] = []
-    pairs: list[U64] = []
-    expected: list[U64] = []
+    pairs: list[U64] = [np.empty(0, np.uint64)]
+    expected: list[U64] = [np.empty(0, np.uint64)]
+    keys: list[pa.Table] = []
 
-    def take(rows: pa.Table) -> None:
-        column = {name: rows[name].combine_chunks() for name in ("text_clean", "expected", "pair")}
+    def take(rows: pa.Table, name: pa.Array) -> None:
+        column = {
+            name: rows[name].combine_chunks() for name in ("text_clean", "expected", "pair", "prompt_id", "scene")
+        }
         expected.append(hash_strings(column["expected"]))
         pairs.append(hash_strings(column["pair"]))
         if settings.near:
             found.append(features(column["text_clean"], settings, expected[-1]))
-        if settings.semantic:
-            texts.append(column["text_clean"])
+        texts = column["text_clean"] if settings.semantic else pa.nulls(len(name), pa.string())
+        strings = {"name": name, "prompt": column["prompt_id"], "scene": column["scene"], "text": texts}
+        held.add(pa.RecordBatch.from_pydict(strings))
 
     for start in range(0, known.num_rows, BATCH_ROWS):
-        take(known.slice(start, BATCH_ROWS).combine_chunks())
+        rows = known.slice(start, BATCH_ROWS).combine_chunks()
+        take(rows, pc.binary_join_element_wise(earlier.PREFIX, rows["place"].combine_chunks(), ""))
     for batch in con.sql(_ROWS.format(rank=_rank(settings))).to_arrow_reader(BATCH_ROWS):
         rows = pa.Table.from_batches([batch]).combine_chunks()
         if rows.num_rows:
-            take(rows)
-            kept.append(rows.select(list(_KEPT)))
-    none = known.slice(0, 0)
-    places = pc.binary_join_element_wise(earlier.PREFIX, known["place"].combine_chunks(), "")
-    names, prompts, scenes = [places], [known["prompt_id"].combine_chunks()], [known["scene"].combine_chunks()]
+            take(rows, rows["row_id"].combine_chunks())
+            keys.append(rows.select(["rank", "source_aesthetic", "stream_order"]))
     order = np.arange(known.num_rows)
-    if kept:
-        rows = pa.concat_tables(kept).combine_chunks()
-        new = _order_of_survival(rows, settings)
-        order = np.concatenate([order, new + known.num_rows])
-        rows = rows.take(pa.array(new)).combine_chunks()
-        for target, name in ((names, "row_id"), (prompts, "prompt_id"), (scenes, "scene")):
-            target.append(rows[name].combine_chunks())
-    empty = none["text_clean"].combine_chunks()
+    if keys:
+        order = np.concatenate([order, known.num_rows + _order_of_survival(keys, held, known.num_rows, settings)])
     return _Rows(
-        pa.concat_arrays(names),
-        pa.concat_arrays(prompts),
-        pa.concat_arrays(scenes),
-        pa.concat_arrays([empty, *texts]).take(pa.array(order)) if settings.semantic else empty,
-        np.concatenate([np.empty(0, np.uint64), *pairs])[order],
-        np.concatenate([np.empty(0, np.uint64), *expected])[order],
-        reordered(joined(found), order) if settings.near else None,
+        held.column("name", order),
+        held.column("prompt", order),
+        held.column("scene", order),
+        held.column("text", order),
+        np.concatenate(pairs)[order],
+        np.concatenate(expected)[order],
+        collected(found, order) if settings.near else None,
         known.num_rows,
     )
 
@@ -254,9 +254,21 @@ def _semantic(
     return winner, value, n_without
 
 
-def _order_of_survival(rows: pa.Table, settings: DedupSettings) -> I64:
-    keys = [("rank", "ascending"), ("stream_order", "ascending"), ("row_id", "ascending")]
+def _order_of_survival(parts: list[pa.Table], held: Aside, start: int, settings: DedupSettings) -> I64:
+    """Rows by rank, aesthetic score where that decides (those without one last), place in the stream, then row_id.
+
+    `start` is the number of the first row among those that are held.
+    """
+    rows = pa.concat_tables(parts)
+    keys = [rows["stream_order"].to_numpy(), rows["rank"].to_numpy()]
     if settings.survivor == "aesthetic":
-        keys.insert(1, ("source_aesthetic", "descending"))  # rows without one come last
-    order: I64 = pc.sort_indices(rows, sort_keys=keys).to_numpy().astype(np.int64)
+        worth = pc.fill_null(rows["source_aesthetic"], -np.inf).to_numpy()
+        keys.insert(1, -np.where(np.isnan(worth), -np.inf, worth))
+    order: I64 = np.lexsort(keys)
+    same = np.logical_and.reduce([key[order[1:]] == key[order[:-1]] for key in keys])
+    if same.any():  # a stream has each place once, unless files were put together by hand
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        run = np.cumsum(~np.append(False, same))[tied]
+        names = np.array(held.column("name", start + order[tied]).take(pa.array(range(len(tied)))).to_pylist())
+        order[tied] = order[tied][np.lexsort([names, run])]
     return order
