@@ -25,7 +25,7 @@ from promptforge.stages.resemblance import vocabulary
 from promptforge.stages.run import Run, Unit, digest_columns
 from promptforge.store import Commit
 
-VERSION = 1
+VERSION = 2
 
 _COLUMNS = ["row_id", "prompt_id", "text_clean", "expected_text", "axis", "scene"]
 _ROWS = """
@@ -37,9 +37,9 @@ _ACTIONS = ("off", "flag", "drop")
 _REASONS = {"scene": "same_scene", "other_scene": "other_scene", "skeleton": "shared_skeleton"}
 
 
-def digest_of_files(settings: DecontaminateSettings) -> str:
-    """A digest of every benchmark file's content. Raises SourceFault for a file that is not there or cannot be read."""
-    return prompts.digest(settings.benchmarks)
+def check(settings: DecontaminateSettings) -> None:
+    """Look at every benchmark before any work. Raises SourceFault or EnvironmentFault for one that cannot be had."""
+    prompts.check(settings.benchmarks)
 
 
 def unit(run: Run, commits: Sequence[Commit]) -> Unit:
@@ -51,7 +51,7 @@ def unit(run: Run, commits: Sequence[Commit]) -> Unit:
             "version": [VERSION, find.VERSION, texts.VERSION, scenes.VERSION, targets.VERSION],
             "words": [vocabulary.digest(), lexicon.digest(), unicodedata.unidata_version],
             "settings": settings.identity,
-            "files": digest_of_files(settings),
+            "files": prompts.digest(settings.benchmarks),
             "input": digest_columns(commits, {"prompts": _COLUMNS, "verdicts": ["row_id", "verdict"]}),
         }
     )

@@ -33,6 +33,7 @@ from promptforge.stages import (
     score,
     select,
 )
+from promptforge.stages.coverage.minimum import check_accepted, check_plan
 from promptforge.stages.parts import build_scorer, build_teacher
 from promptforge.stages.progress import meter
 from promptforge.stages.publish import publish
@@ -110,7 +111,7 @@ def text_shards(root: Path) -> int:
     shards = generate.shards(run)
     dedup.look(run)
     if run.decontaminate is not None:
-        decontaminate.digest_of_files(run.decontaminate)
+        decontaminate.check(run.decontaminate)
     meter(root).expect("generate", sum(shard.stop - shard.start for shard in shards))
     return len(shards)
 
@@ -160,9 +161,14 @@ def kept(root: Path) -> tuple[int, int]:
     return rows, alive
 
 
-def make_plan(root: Path) -> Tally:
-    """The list of pictures that are wanted; room for those that are to be tried again."""
+def make_plan(root: Path, *, demanding: bool = True) -> Tally:
+    """The list of pictures that are wanted; room for those that are to be tried again.
+
+    Raises DataFault where the prompts fall short of the recipe's [coverage], if `demanding`.
+    """
     run = open_run(root)
+    if demanding:
+        check_plan(run, _arranged(run))
     render.forget_unheld(run)
     _, tally = run.work(render.plan_unit(run, _arranged(run)))
     return tally
@@ -238,22 +244,27 @@ def make_select(root: Path) -> Tally:
     return tally
 
 
-def make_publish(root: Path) -> Tally:
-    """The data set folder."""
+def make_publish(root: Path, *, demanding: bool = True) -> Tally:
+    """The data set folder. Raises DataFault where prompts fall short of the recipe's [coverage], if `demanding`."""
     run = open_run(root)
-    commits = _compared(run)
-    _, tally = publish(run, [*commits, _found(run, select.unit(run, _scored(run)))])
+    commits = [*_compared(run), _found(run, select.unit(run, _scored(run)))]
+    if demanding:
+        check_accepted(run, [*commits, *run.store.commits("purge")])
+    _, tally = publish(run, commits)
     return tally
 
 
-def make_all(root: Path, epoch: int, world: int = 1) -> list[Tally]:
-    """Every stage in order, in this process and thread; the scheduler's flow does the same with tasks."""
+def make_all(root: Path, epoch: int, world: int = 1, *, demanding: bool = True) -> list[Tally]:
+    """Every stage in order, in this process and thread; the scheduler's flow does the same with tasks.
+
+    Not `demanding`: prompts may fall short of the recipe's [coverage], as after a purge, which always ends.
+    """
     tallies = [tally for shard in range(text_shards(root)) for tally in make_text(root, shard)]
     tallies += [make_dedup(root), make_decontaminate(root), make_arrange(root)]
-    tallies += [make_questions(root), make_plan(root)]
+    tallies += [make_questions(root), make_plan(root, demanding=demanding)]
     for make in (make_render, make_score, make_respond):
         tallies += [make(root, rank, world) for rank in range(world)]
-    tallies += [make_lookalikes(root), make_select(root), make_publish(root)]
+    tallies += [make_lookalikes(root), make_select(root), make_publish(root, demanding=demanding)]
     record_cost(root, epoch, tallies)
     advance(root, epoch, "publish")
     return tallies

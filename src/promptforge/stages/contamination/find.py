@@ -32,7 +32,7 @@ from promptforge.stages.contamination.words import Mask, Words, read_words
 from promptforge.stages.hashing import I64, U64
 from promptforge.stages.resemblance.apart import scenes_differ
 
-VERSION = 1
+VERSION = 2
 BATCH_ROWS = 16_384  # arrays of a batch stay near the processor
 #: Rules that find a part of a prompt: of two prompts of one template they find what the template says.
 _BY_PASSAGE = frozenset({"run", "rare"})

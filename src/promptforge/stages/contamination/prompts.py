@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, get_args
 
 from promptforge.errors import SourceFault
+from promptforge.protocols import Source
 from promptforge.records import digest_of
-from promptforge.sources import files
+from promptforge.sources import files, hub
+from promptforge.sources.readers.columns import MappedField
 from promptforge.stages.contamination.settings import Benchmark
 from promptforge.texts import clean, fold
 
@@ -52,19 +55,39 @@ def _distinct(found: Sequence[tuple[str, Member]]) -> Prompts:
     return Prompts(tuple(texts), tuple(map(tuple, members)))
 
 
-def _source(benchmark: Benchmark) -> files.Files:
-    columns = {} if benchmark.column is None else {"text": benchmark.column}
-    params = {"paths": [benchmark.path], "name": benchmark.name, "columns": columns}
-    return files.Files(files.Params.model_validate(params))
+def _source(benchmark: Benchmark) -> Source:
+    """The prompts alone: what a benchmark says in other columns is no reason to leave a row out."""
+    columns: dict[MappedField, str] = {field: "" for field in get_args(MappedField) if field != "text"}
+    if benchmark.column is not None:
+        columns["text"] = benchmark.column
+    if benchmark.path is not None:
+        return files.Files(files.Params(paths=(benchmark.path,), name=benchmark.name, columns=columns))
+    asked = {name: getattr(benchmark, name) for name in ("dataset", "revision", "config", "split", "name")}
+    return hub.Hub(hub.Params(**asked, columns=columns))
+
+
+def check(benchmarks: Sequence[Benchmark]) -> None:
+    """Look at every place. Raises SourceFault or EnvironmentFault for one that cannot be read, with the remedy."""
+    for item in benchmarks:
+        _source(item).parts()
 
 
 def digest(benchmarks: Sequence[Benchmark]) -> str:
-    """A digest of the content of every file, never of its path. Raises SourceFault for one that cannot be read."""
-    return digest_of([[item.name, [[p.label, p.digest] for p in _source(item).parts()]] for item in benchmarks])
+    """A digest of the content, never of a path; a pinned revision of the hub says it without a look at the hub.
+
+    Raises SourceFault for a file that cannot be read.
+    """
+    return digest_of([[item.name, _content(item)] for item in benchmarks])
+
+
+def _content(item: Benchmark) -> list[Any]:
+    if item.revision is not None:
+        return ["hub", item.dataset, item.revision, item.config, item.split]
+    return [[part.label, part.digest] for part in _source(item).parts()]
 
 
 def read(benchmarks: Sequence[Benchmark]) -> Prompts:
-    """The prompts of all files. Raises SourceFault for a file without the column, or a benchmark without a prompt."""
+    """The prompts of all places. Raises SourceFault for a file without the column, or a benchmark without a prompt."""
     found: list[tuple[str, Member]] = []
     for number, item in enumerate(benchmarks):
         source, before = _source(item), len(found)
@@ -74,5 +97,7 @@ def read(benchmarks: Sequence[Benchmark]) -> Prompts:
                 if text:
                     found.append((text, Member(number, part.label, candidate.row)))
         if len(found) == before:
-            raise SourceFault(f"{item.path}: benchmark {item.name!r} has no readable prompt; expected at least one")
+            raise SourceFault(
+                f"{item.path or item.dataset}: benchmark {item.name!r} has no readable prompt; expected at least one"
+            )
     return _distinct(found)

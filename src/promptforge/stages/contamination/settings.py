@@ -6,6 +6,8 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from promptforge.sources.readers import layout
+
 #: Strongest first: of several hits on a row the verdict names the first.
 Rule = Literal["exact", "word_order", "contained", "near", "ngrams", "run", "rare", "scene", "other_scene", "skeleton"]
 RULES: tuple[str, ...] = get_args(Rule)
@@ -24,12 +26,20 @@ def action_of(rule: str, chosen: dict[Any, Action]) -> Action:
 
 
 class Benchmark(BaseModel):
-    """One benchmark: a file of prompts, or a folder of such files."""
+    """One benchmark: a file of prompts, a folder of such files, or a data set of the hub."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="name in the table contamination")
-    path: str = Field(min_length=1, description="file (txt, json, jsonl, csv, tsv, parquet), or folder of such files")
+    path: str | None = Field(
+        None, min_length=1, description="file (txt, json, jsonl, csv, tsv, parquet), folder of such files, or pattern"
+    )
+    dataset: str | None = Field(
+        None, min_length=1, description="instead: hub id, owner/name, or folder in one of the hub's layouts"
+    )
+    revision: str | None = Field(None, description="of a hub id: the 40 hex digits of a commit")
+    config: str | None = Field(None, description="of a data set; left out: the only one, or the default")
+    split: str = Field("train", min_length=1, description="of a data set")
     column: str | None = Field(
         None, description="column of the prompts; left out: prompt, text or caption, whichever is there"
     )
@@ -37,6 +47,17 @@ class Benchmark(BaseModel):
         default_factory=dict,
         description="rule -> drop, flag or off; left out: drop, but flag for scene, other_scene and skeleton",
     )
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        if (self.path is None) == (self.dataset is None):
+            seen = "both" if self.path else "neither"
+            raise ValueError(f"{self.name} has {seen} of path and dataset; give path for files, dataset for a hub id")
+        if self.dataset is not None:
+            layout.check(self.dataset, self.revision)
+        elif odd := sorted({"revision", "config", "split"} & self.model_fields_set):
+            raise ValueError(f"{self.name}: {odd[0]} goes with dataset, and there is a path")
+        return self
 
     @field_validator("action")
     @classmethod
@@ -92,5 +113,5 @@ class DecontaminateSettings(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What decides the result, without the files' places: their content counts in their stead."""
         found = self.model_dump(mode="json", exclude={"benchmarks"})
-        found["benchmarks"] = [item.model_dump(mode="json", exclude={"path"}) for item in self.benchmarks]
+        found["benchmarks"] = [item.model_dump(mode="json", exclude={"path", "dataset"}) for item in self.benchmarks]
         return found
