@@ -27,6 +27,7 @@ from promptforge.flows.runners import task_runner
 from promptforge.lock import Lock
 from promptforge.report.rejects import write_rejects
 from promptforge.stages import parts, pipeline
+from promptforge.stages.coverage.demands import refuse_hopeless
 from promptforge.stages.progress import Stopped, meter
 from promptforge.stages.run import Run, Tally, open_run, prepare
 
@@ -200,6 +201,7 @@ def curate(params: CurateParams) -> Row:
     raw = params.raw()
     checked = recipe.validate(raw, params.recipe)
     parts.resolve(checked, params.recipe)  # every fault of the recipe is told before a folder is made
+    refuse_hopeless(checked, params.recipe)
     root = params.root(checked.name)
     with Lock(root, say=meter(root).note) as lock:
         run = prepare(root, raw, params.recipe)

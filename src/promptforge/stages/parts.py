@@ -27,6 +27,7 @@ from promptforge.recipe import Recipe
 from promptforge.records import canonical_json, content_id, digest_of
 from promptforge.stages.arrangement.settings import OrderSettings
 from promptforge.stages.contamination.settings import DecontaminateSettings
+from promptforge.stages.coverage.settings import CoverageSettings
 from promptforge.stages.resemblance.settings import DedupSettings
 
 
@@ -218,6 +219,7 @@ _SETTINGS: Mapping[str, type[BaseModel]] = {
     "dedup": DedupSettings,
     "decontaminate": DecontaminateSettings,
     "order": OrderSettings,
+    "coverage": CoverageSettings,
 }
 
 

@@ -41,7 +41,7 @@ _ORDER = (
     *("arrange", "decontaminate", "dedup", "embed", "filter", "plan", "render", "generate", "ask"),
 )
 _BY_PROMPT = (
-    *("verdicts", "render_plan", "images", "selection", "published"),
+    *("verdicts", "render_plan", "images", "selection", "published", "prompt_nouns"),
     *("questions", "embeddings", "prompt_scores", "sentence_vectors", "contamination", "arrangement"),
 )
 _BY_IMAGE = ("pixels", "scores", "measured", "latents", "labels")
@@ -79,7 +79,7 @@ def purge(root: Path, ids: Sequence[str], reason: str) -> Purged:
         store.sweep()
         head = store.head()
         published = head is not None and "publish" in head.commits
-        tallies = pipeline.make_all(root, lock.epoch) if published else []
+        tallies = pipeline.make_all(root, lock.epoch, demanding=False) if published else []
     return Purged(tuple(fresh), len(concerned), tuple(tallies))
 
 

@@ -31,6 +31,7 @@ from promptforge.stages.ask import STAGE as ASK
 from promptforge.stages.ask import Asker
 from promptforge.stages.contamination.settings import DecontaminateSettings
 from promptforge.stages.earlier import Earlier
+from promptforge.stages.coverage.demands import refuse_hopeless
 from promptforge.stages.parts import Part, Parts
 from promptforge.stages.resemblance.settings import DedupSettings
 from promptforge.store import Commit, Store
@@ -211,6 +212,7 @@ def prepare(root: Path, raw: Mapping[str, Any], where: str) -> Run:
     """Check a recipe whole, then put it into the folder for every task to read; raises ConfigError before that."""
     recipe = recipes.validate(raw, where)
     parts = components.resolve(recipe, where)
+    refuse_hopeless(recipe, where)
     if (root / DATASET).exists() and not (root / "_run.json").exists():
         raise ConfigError(
             f"{root}: holds a {DATASET} that no run made, and publishing would replace it; choose another folder with"
