@@ -200,7 +200,7 @@ def test_the_first_rows_of_seed_7_have_not_changed(written):
 
 
 GOLDEN = {
-    "image_quality": "5ad36c5e98a6218b",
-    "semantic_understanding": "9bed55b08eb871e7",
-    "text_rendering": "ce8352e1220a66f5",
+    "image_quality": "dd03a0a332fe53eb",
+    "semantic_understanding": "132241f5d572dffd",
+    "text_rendering": "3be82079755c6ad8",
 }

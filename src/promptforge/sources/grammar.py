@@ -29,7 +29,7 @@ from promptforge.sources.writing.draw import Draw
 from promptforge.sources.writing.nounphrases import Draft
 from promptforge.sources.writing.pools import template_bytes, template_names
 
-VERSION = 2
+VERSION = 3
 
 LICENCE = "CC0-1.0"
 #: What is put on a finished text, in per cent: a capital and a full stop, a capital alone, neither.

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from promptforge.lexicon import Light, Medium, Setting, article
+from promptforge.lexicon import Medium, Setting, article
 from promptforge.records import Scene, SceneObject
 from promptforge.scenes import parse
 from promptforge.sources.writing.cells import ANY, ART, BANDS, PHOTO, PLAIN, Cell, style_kind
 from promptforge.sources.writing.draw import Draw
+from promptforge.sources.writing.finishes import GREY
 from promptforge.sources.writing.nounphrases import Draft, NounPhrase, carried
 from promptforge.sources.writing.pages import Page, Plan
-from promptforge.sources.writing.passages import GREY, Passages, passages
+from promptforge.sources.writing.passages import Passages, passages
 from promptforge.sources.writing.pools import Pools, pools, templates, thing
 
 CATEGORIES = ("portrait", "animal", "still_life", "food", "vehicle", "architecture", "landscape", "interior")
@@ -82,9 +83,6 @@ class CaptionWriter:
             self.mediums[PLAIN, view] = [written[0]]  # drawn, and not written
             for kind in ART:
                 self.mediums[kind, view] = [m for m in written if style_kind(m.word) == kind]
-        self.lights = {
-            place: [row for row in lexicon.lights.values() if row.place in ("any", place)] for place in stock.settings
-        }
         self.styles = list(lexicon.styles.values())
         self.compositions = {
             (near, place): self.words["composition"]
@@ -124,7 +122,7 @@ class CaptionWriter:
         place = subject.setting.place if subject.setting else subject.place
         template = draw.pick(self.table["tiny_plain" if style == PLAIN else "tiny"])
         medium = draw.pick([m for m in self.mediums[style, False] if m.word not in UNSUITED])
-        light = self._light(draw, place, subject.text)
+        light = draw.pick(self.longer.finishes.lights_for(place, subject.text))
         words = {"subject": subject.text, "medium": medium.word, "light": draw.pick(light.phrases)}
         return Draft(
             template=f"{category}.{template['id']}",
@@ -176,7 +174,7 @@ class CaptionWriter:
             subject = self.subjects[category](draw)
         setting = subject.setting
         medium = draw.pick([m for m in self.mediums[style, category == "landscape"] if m.word not in UNSUITED])
-        light = self._light(draw, setting.place, subject.text) if draw.percent(40) else None
+        light = draw.pick(self.longer.finishes.lights_for(setting.place, subject.text)) if draw.percent(40) else None
         template = draw.pick(self.table["opening_plain" if style == PLAIN else "opening"])
         text = template["text"].format(
             subject=subject.text,
@@ -210,9 +208,9 @@ class CaptionWriter:
         if not self._suits(medium, subject):
             medium = self.mediums[kind, False][0]
         kind = kind if kind in (PLAIN, PHOTO) else "art"
-        light, lens = self._light(draw, place, subject.text), draw.pick(self.words["lens"])
+        light, lens = draw.pick(self.longer.finishes.lights_for(place, subject.text)), draw.pick(self.words["lens"])
         named = light.word if "{light}" in template["text"] else None
-        fin, fin2 = self.longer.finishing(draw, None if kind == PLAIN else medium.word, named, 2)
+        fin, fin2 = self.longer.finishes.finishing(draw, None if kind == PLAIN else medium.word, named, 2)
         text = template["text"].format(
             subject=subject.text,
             place=setting.phrase if setting and not subject.within else "",
@@ -233,14 +231,6 @@ class CaptionWriter:
             light=light.word if "{light}" in template["text"] else None,
             style=medium.word if "{medium}" in template["text"] else None,
         )
-
-    def _light(self, draw: Draw, place: str, subject: str) -> Light:
-        """A light of a place that the subject's own adjective does not gainsay: no sunlit canal by moonlight."""
-        lights = self.lights[place]
-        for word, allowed in self.table["lit"].items():
-            if word in subject:
-                lights = [row for row in lights if row.word in allowed]
-        return draw.pick(lights)
 
     def _suits(self, medium: Medium, subject: Subject) -> bool:
         """Nothing big in a macro photograph, nothing coloured in a grey one."""

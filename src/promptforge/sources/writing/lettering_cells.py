@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from promptforge.lexicon import article
-from promptforge.sources.writing.cells import ANY, BANDS, PHOTO, PLAIN, Cell, media
+from promptforge.sources.writing.cells import ANY, BANDS, PLAIN, Cell, media
 from promptforge.sources.writing.draw import Draw
 from promptforge.sources.writing.lettering import LetteringWriter, writer
 from promptforge.sources.writing.nounphrases import Draft
@@ -55,10 +55,15 @@ class LetteringCells:
         draft = self.own.write(cell.category, draw)
         if cell.length in ("tiny", "short") and (cell.length == "tiny" or draft.text.count(" ") + 1 > high):
             draft = self._brief(draw, draft)
-        if cell.style not in (ANY, PLAIN) and not (cell.style == PHOTO and draft.style):
-            draft = self._styled(draw, draft, draw.pick(media(cell.style)), high)
+        behind = ""
+        if cell.style not in (ANY, PLAIN) and draft.style is None:
+            medium = draw.pick(media(cell.style))
+            if draft.template.rsplit(".", 1)[-1] in PHRASES:
+                draft = styled(draw, draft, medium, high)
+            else:
+                draft, behind = replace(draft, style=medium), f", {medium}"
         if cell.length in ("tiny", "short"):
-            return draft
+            return replace(draft, text=draft.text + behind)
         place = self._place(draft)
         if cell.length == "medium":
             low += draw.below(6)
@@ -67,7 +72,9 @@ class LetteringCells:
             draft = replace(draft, text=f"{draft.text} {setting.phrase}", setting=setting.word)
             place = setting.place
         if cell.length == "medium":
-            return self.longer.tail(draw, draft, place, low)
+            draft = self.longer.tail(draw, draft, place, low)
+            return replace(draft, text=draft.text + behind)
+        draft = replace(draft, text=draft.text + behind)
         plan = self.placeless if draft.setting is None else self.plan
         return self.longer.grow(draw, Page(draft, place, taken=self.names), plan, BANDS[cell.length])
 
@@ -79,14 +86,6 @@ class LetteringCells:
         text = draw.pick(BRIEF).format(text=draft.text[begin:end], carrier=f"{article(carrier)} {carrier}")
         template = f"{draft.template.rsplit('.', 1)[0]}.brief"
         return Draft(template, text, carrier=draft.carrier, expected_text=strings)
-
-    def _styled(self, draw: Draw, draft: Draft, medium: str, high: int) -> Draft:
-        """With its medium before it where it is a phrase, else behind it."""
-        if draft.template.rsplit(".", 1)[-1] in PHRASES and draft.style is None:
-            return styled(draw, draft, medium, high)
-        if draft.style is not None:
-            return draft  # "a photo of ..." is no woodcut: the next try will be another form
-        return replace(draft, text=f"{draft.text}, {medium}", style=medium)
 
     def _place(self, draft: Draft) -> str:
         """Where the carrier and whoever is with it may be."""

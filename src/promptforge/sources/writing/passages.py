@@ -7,23 +7,20 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from promptforge.lexicon import Light, Setting, article
-from promptforge.sources.writing.cells import PHOTO, PLAIN, style_kind
+from promptforge.lexicon import Setting
 from promptforge.sources.writing.draw import Draw
+from promptforge.sources.writing.finishes import GREY, Finishes
 from promptforge.sources.writing.nounphrases import Draft, NounPhrase
 from promptforge.sources.writing.pages import Clause, Page, Plan
 from promptforge.sources.writing.pools import Pools, pools, templates, thing
 
-GREY = "black and white photograph"
 #: Tries to find a sentence that fits before a page is given up.
 TRIES = 40
-#: Lights without shadows to speak of.
-SHADOWLESS = ("overcast", "fog", "rain", "snowfall", "starlight", "blue hour")
 #: Sentences in a hundred that are joined to the one before.
 JOINED = 45
 ANIMATE = ("person", "animal")
@@ -37,29 +34,10 @@ class Passages:
         self.stock, self.table = stock, table
         lexicon = stock.lexicon
         self.words = lexicon.captions
-        self.lights: Mapping[str, Sequence[Light]] = {
-            place: [row for row in lexicon.lights.values() if row.place in ("any", *places)]
-            for place, places in {"indoors": ["indoors"], "outdoors": ["outdoors"], "any": []}.items()
-        }
+        self.finishes = Finishes(lexicon, table)
         self.scenery = {setting: row for row in table["scenery"] for setting in row["settings"]}
-        self.finishes = {
-            PLAIN: self.words["finish"],
-            PHOTO: self.words["finish"] + self.words["finish_photo"],
-            "art": self.words["finish"] + self.words["finish_art"],
-            GREY: tuple(
-                word
-                for word in self.words["finish"] + self.words["finish_photo"]
-                if word.split()[-1] not in ("tones", "colours")
-            ),
-        }
-        self.groups: Mapping[str, frozenset[str]] = {
-            word: frozenset(name for name, words in table["groups"].items() if word in words)
-            for words in table["groups"].values()
-            for word in words
-        }
         self.counting = frozenset(("a", "an", *(row.word for row in lexicon.numbers if row.written)))
         self.colours = templates("captions.toml")["colours"]
-        self.manners = [phrase for row in lexicon.styles.values() for phrase in row.phrases]
         self.alone = [a for a in stock.actions if not a.patients and not a.together and "man" in a.agents]
         self.done_to = [a for a in stock.actions if a.patients and "man" in a.agents]
         self.nouns_by_place = {
@@ -83,30 +61,16 @@ class Passages:
                 draft = replace(draft, text=f"{draft.text} {setting.phrase}", setting=setting.word)
                 place = setting.place
         if draft.light is None and draft.text.count(" ") + 1 < low:
-            light = draw.pick(self.lights[place if place in self.lights else "any"])
+            light = draw.pick(self.finishes.lights_for(place, draft.text))
             draft = replace(draft, text=f"{draft.text} {draw.pick(light.phrases)}", light=light.word)
         if draft.text.count(" ") + 1 < low:
-            first, second = self.finishing(draw, draft.style, draft.light, 2)
+            first, second = self.finishes.finishing(draw, draft.style, draft.light, 2)
             draft = replace(draft, text=f"{draft.text}, with {first} and {second}")
         return draft
 
     def a_setting(self, draw: Draw, place: str, nouns: Sequence[str]) -> Setting | None:
         """A setting that suits the things and the place; None where there is none."""
         return self.stock.setting(draw, nouns, "any" if place == "" else place)
-
-    def finishing(self, draw: Draw, style: str | None, light: str | None, n: int) -> list[str]:
-        """Finishes that go with each other, the medium and the light."""
-        kind = style_kind(style)
-        listed = self.finishes[GREY if style == GREY else kind if kind in (PLAIN, PHOTO) else "art"]
-        found: list[str] = []
-        said = {"shadow"} if light in SHADOWLESS else set()
-        while len(found) < n:
-            finish = draw.pick(listed)
-            groups = self.groups.get(finish, frozenset((finish,)))
-            if not groups & said:
-                found.append(finish)
-                said |= groups
-        return found
 
     # Passages
 
@@ -134,15 +98,13 @@ class Passages:
             return ""
         return ", and" if page.ends_with_detail else ", while"
 
-    def _closing(self, draw: Draw, page: Page, plan: Plan, wanted: int) -> list[Clause]:
+    def _closing(self, draw: Draw, page: Page, plan: Plan, wanted: int) -> Iterator[Clause]:
         """Light and finish, which stand last."""
-        found = []
         rest = wanted - page.n_words
         if page.fields["light"] is None and rest > 14 and draw.percent(60):
-            found.append(self._light(draw, page))
+            yield self.finishes.light_sentence(draw, page)
         if rest > 18 and draw.percent(80 if plan.likely else 30):
-            found.append(self._finish(draw, page))
-        return found
+            yield self.finishes.sentence(draw, page)
 
     def _clause(self, draw: Draw, page: Page, kind: str, plan: Plan) -> Clause | None:
         writers = {
@@ -275,14 +237,14 @@ class Passages:
         """Somebody else who does something."""
         action = draw.pick(self.alone if draw.percent(50) else self.done_to)
         who = draw.pick(self.stock.agents(action))
-        if action.place not in ("any", page.place) or who in page.taken or page.place == "none":
+        allowed = self.nouns_by_place.get(page.place, self.neutral)
+        if action.place not in ("any", page.place) or who in page.taken or who not in allowed or page.place == "none":
             return None
         extra = draw.pick(self.words["being"]) if draw.percent(40) else ""
         new = thing(who, {"action": action.word}, extra=extra)
         if not action.patients:
             form = self._say(draw, page, "acting")
             return Clause(form.format(new=new, act=action.word), (new.item,), spent=(form,))
-        allowed = self.nouns_by_place.get(page.place, self.neutral)
         what = self._new(draw, page, replace(plan, counted=0), [w for w in self.stock.patients(action) if w in allowed])
         if what is None or what.item.noun == who:
             return None
@@ -335,8 +297,10 @@ class Passages:
         setting = self.a_setting(draw, page.place, [item.noun for item in page.objects])
         if setting is None:
             return None
-        text = self._say(draw, page, "setting").format(place=setting.phrase)
-        return Clause(text, fields={"setting": setting.word}, place=setting.place)
+        forms = [form for form in self.table["setting"] if not page.last or form[:9] != page.last[0][:9]]
+        return Clause(
+            draw.pick(forms).format(place=setting.phrase), fields={"setting": setting.word}, place=setting.place
+        )
 
     def _letters(self, draw: Draw, page: Page, plan: Plan) -> Clause | None:
         """What the letters are like, once."""
@@ -347,39 +311,6 @@ class Passages:
         if "{colour}" in text and page.fields["style"] == GREY:
             return None
         return Clause(text.format(colour=colour), spent=("letters",))
-
-    def _light(self, draw: Draw, page: Page) -> Clause:
-        """The one light."""
-        light = draw.pick(self.lights[page.place if page.place in self.lights else "any"])
-        phrase = draw.pick(light.phrases)
-        text = draw.pick(self.table["light"][phrase.split(" ", 1)[0]])
-        return Clause(text.format(light=phrase), fields={"light": light.word})
-
-    def _finish(self, draw: Draw, page: Page) -> Clause:
-        """How it is seen and finished."""
-        style = page.fields["style"]
-        kind = style_kind(style)
-        first, second, third = self.finishing(draw, style, page.fields["light"], 3)
-        text = draw.pick(self.table["finish"][kind if kind in (PLAIN, PHOTO) else "art"])
-        lens, comp = draw.pick(self.words["lens"]), draw.pick(self.compositions(page, "and is" in text))
-        manner = draw.pick(self.manners)
-        if comp.startswith("with "):
-            text = text.replace("{comp}, with", "{comp},")
-        return Clause(
-            text.format(
-                comp=comp,
-                fin=first,
-                fin2=second,
-                fin3=third,
-                style=manner,
-                lens=f"{article(lens.split(' ')[0])} {lens}",
-            )
-        )
-
-    def compositions(self, page: Page, predicate: bool) -> Sequence[str]:
-        """Ways to see it that suit the place; those that can stand behind "is"."""
-        words = self.words["composition"] + (self.words["composition_outdoors"] if page.place == "outdoors" else ())
-        return tuple(word for word in words if word.startswith(("seen", "framed"))) if predicate else words
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,8 @@ from promptforge.sources.writing.nounphrases import Draft, NounPhrase, carried
 from promptforge.sources.writing.pages import BESIDE, Page, Plan
 from promptforge.sources.writing.passages import Passages, passages
 from promptforge.sources.writing.pools import Pools, pools, templates, thing
-from promptforge.sources.writing.semantics import SemanticWriter, writer
+from promptforge.sources.writing.semantics import SemanticWriter
+from promptforge.sources.writing.semantics import writer as natural_writer
 
 #: Share of photographs where any style will do, in per cent, as in the axis's own mix.
 PHOTOS = 5
@@ -32,7 +33,7 @@ class SemanticCells:
 
     def __init__(self, stock: Pools, table: Mapping[str, Any], longer: Passages) -> None:
         self.stock, self.table, self.longer = stock, table, longer
-        self.natural = writer()
+        self.natural = natural_writer()
         plain = {**table, "frames": [""]}
         #: Without frame and place: sentences too, and phrases alone, which take a medium before them.
         self.clauses = SemanticWriter(stock, plain, 0)
@@ -65,7 +66,10 @@ class SemanticCells:
         medium = None if style == PLAIN else draw.pick(media(style))
         if cell.length == "tiny":
             return self._tiny(cell.category, draw, medium)
-        draft = (self.phrases if medium else self.clauses).write(cell.category, draw)
+        writer = self.phrases if medium else self.clauses
+        draft = writer.write(cell.category, draw)
+        while "alone in the frame" in draft.text and cell.length in ("long", "paragraph"):
+            draft = writer.write(cell.category, draw)
         low, high = cell.words
         if medium:
             draft = styled(draw, draft, medium, high)
