@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from promptforge import scenes, targets, texts
+from promptforge import lexicon, scenes, targets, texts
+from promptforge.records import Scene
+from promptforge.sources import grammar
 from promptforge.stages.contamination.find import Index, Rows
 from promptforge.stages.contamination.grams import Table, grams, places
 from promptforge.stages.contamination.overlap import Coverage
@@ -211,3 +213,63 @@ def test_hits_come_sorted(index: Index) -> None:
     hits = index.find(_rows(list(LIST) * 2))
     keys = list(zip(hits.row.tolist(), hits.rule.tolist(), (-hits.value).tolist(), strict=True))
     assert keys == sorted(keys)
+
+
+def _scenes_of_the_grammar(seed: int) -> list[tuple[str, Scene]]:
+    """Prompts of two different things and a relation, with what the grammar meant by them."""
+    source = grammar.build(grammar.Params.model_validate({"axis": "semantic_understanding", "n": 300}), seed)
+    (part,) = source.parts()
+    found = [(str(row.text), scenes.parse(str(row.text))) for row in source.read(part, 0, part.n_rows)]
+    return [(text, scene) for text, scene in found if len(scene.relations) == 1 and not scene.unknown]
+
+
+def _said(scene: Scene, *, turned: bool = False, inverse: bool = False) -> str | None:
+    """The scene's relation in plain words: as it is, with the roles changed, or from the other end."""
+    (relation,) = scene.relations
+    one, other = (scene.objects[number].noun for number in (relation.subject, relation.object))
+    predicate = lexicon.load().relations.get(relation.predicate)
+    if predicate is None or predicate.inverse in {None, predicate.word} or one == other:  # "next to" has no roles
+        return None
+    if inverse:
+        return f"the {other} is {predicate.inverse} the {one}"
+    return f"the {other} is {predicate.word} the {one}" if turned else f"the {one} is {predicate.word} the {other}"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_swap_of_roles_is_no_copy_and_the_same_from_the_other_end_is_the_scene(seed: int) -> None:
+    scenes_of = [scene for _, scene in _scenes_of_the_grammar(seed)]
+    plain = {said: scene for scene in scenes_of if (said := _said(scene))}
+    assert len(plain) >= 10
+    settings = DecontaminateSettings(benchmarks=(Benchmark(name="list", path="list"),))
+    for text, scene in sorted(plain.items()):
+        one = Index((text,), settings)
+        turned, inverse = _said(scene, turned=True), _said(scene, inverse=True)
+        assert turned is not None
+        assert inverse is not None
+        assert _hits(one, turned).get(0) in {"other_scene", "skeleton"}, (text, turned)
+        assert _hits(one, inverse).get(0) == "scene", (text, inverse)
+        assert _hits(one, f"{text}, oil on canvas").get(0) in {"contained", "near", "ngrams"}, text
+
+
+def test_another_look_is_another_prompt_and_a_look_left_out_is_not() -> None:
+    settings = DecontaminateSettings(benchmarks=(Benchmark(name="list", path="list"),), weight=0.7)
+    one = Index(("a red car was parked by the old harbour wall",), settings)
+    assert _hits(one, "a lime car was parked by the old harbour wall") == {0: "other_scene"}
+    assert _hits(one, "a car was parked by the old harbour wall") == {0: "ngrams"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "found"),
+    [
+        ("national geographic photo", True),
+        ("plain white background", True),
+        ("charcoal sketch on paper", True),
+        ("in comic book style", True),
+        ("black and white", True),
+        ("on a chair", False),
+        ("the moon behind it", False),
+        ("chasing two geese", False),
+    ],
+)
+def test_a_phrase_is_style_by_its_last_word(index: Index, suffix: str, found: bool) -> None:
+    assert (_hits(index, f"a capybara, {suffix}").get(3) == "contained") is found

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -99,12 +100,22 @@ class Index:
             order = np.argsort(value)
             if len(own) and n < settings.ngram:
                 self._tiny[n] = value[order], own[order]
-        self._scenes_of = [scenes.parse(text) for text in texts]
-        self._by_nouns: dict[tuple[str, ...], dict[Any, int]] = {}
-        for number, scene in enumerate(self._scenes_of):
-            said = tuples_of(scene)
+        self._parsed: dict[int, Scene] = {}
+
+    def _scene_of(self, prompt: int) -> Scene:
+        """Told when it is asked for the first time: texts of other axes need none of them."""
+        if prompt not in self._parsed:
+            self._parsed[prompt] = scenes.parse(self.texts[prompt])
+        return self._parsed[prompt]
+
+    @cached_property
+    def _by_nouns(self) -> dict[tuple[str, ...], dict[Any, int]]:
+        found: dict[tuple[str, ...], dict[Any, int]] = {}
+        for number in range(len(self.texts)):
+            said = tuples_of(self._scene_of(number))
             if said is not None:
-                self._by_nouns.setdefault(nouns_of(scene), {}).setdefault(said, number)
+                found.setdefault(nouns_of(self._scene_of(number)), {}).setdefault(said, number)
+        return found
 
     def find(self, rows: Rows) -> Hits:
         """All hits of a batch."""
@@ -199,9 +210,9 @@ class Index:
         """Whether a text of the semantic axis says another thing than the prompt that a rule finds in it."""
         text = rows.scenes[row].as_py()
         scene = None if text is None else Scene.from_json(text)
-        if scene is not None and scenes_differ(scene, self._scenes_of[prompt]):
+        if scene is not None and scenes_differ(scene, self._scene_of(prompt)):
             return True
-        if rule in _BY_PASSAGE and scene is not None and other_things(scene, self._scenes_of[prompt]):
+        if rule in _BY_PASSAGE and scene is not None and other_things(scene, self._scene_of(prompt)):
             return True
         return rule in _BY_PARTS and looks_exchanged(str(rows.texts[row].as_py()), self.texts[prompt])
 
