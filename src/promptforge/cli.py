@@ -262,6 +262,20 @@ def export(
     command.run_export(format, dataset, run, out, settings or ())
 
 
+@app.command(sort_key=14)
+def distill(
+    settings_file: Annotated[str, Parameter(name="settings", help="name of settings in the package, or a .toml file")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="folder of the training; runs/distill/<name> by default")] = None,
+    settings: Settings = None,
+) -> None:
+    """Train a small text encoder on a published set, step by step behind the teacher."""
+    from promptforge.commands import distill as command
+
+    command.distill(settings_file, out, settings or ())
+
+
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command and exit."""
     given = list(sys.argv[1:] if tokens is None else tokens)

@@ -30,7 +30,7 @@ def settings(dataset: Path, **more: Any) -> DistillSettings:
     raw = {
         "name": "small",
         "dataset": str(dataset),
-        "teacher": {"model": "./flux", "size": 64, "steps": 4},
+        "teacher": {"model": "./flux", "size": 64, "steps": 4, "licence": "CC0-1.0"},
         "student": {"encoder": "./t5"},
         "phases": [{"name": "all", "batches": 3}],
         "batch": 2,
@@ -103,6 +103,7 @@ def test_too_few_prompts_are_told_before_any_weights_are_loaded(dataset: Path) -
         ({"phases": []}, "phases: is"),
         ({"phases": [{"name": "a", "batches": 1, "weights": {"semantics": 1}}]}, "no axis semantics; there are"),
         ({"teacher": {"model": "./sd3", "pipeline": "sd3"}}, "distillation knows flux"),
+        ({"teacher": {"model": "./flux"}}, "teacher: ./flux: licence is not set"),
         ({"student": {"encoder": "google/flan-t5-base"}}, "40"),
         ({"bach": 3}, "bach: no such field; did you mean 'batch'"),
         ({"guidance": {"low": 5, "high": 2}}, "expected low to be the smaller"),

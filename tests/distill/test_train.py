@@ -45,6 +45,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory, flux_folder: Path, t5_folder: 
             "steps": 2,
             "max_sequence_length": 8,
             "pooled": "zero",
+            "licence": "CC0-1.0",
         },
         "student": {"encoder": str(t5_folder)},
         "phases": [

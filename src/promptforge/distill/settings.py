@@ -10,6 +10,7 @@ from promptforge.errors import ConfigError
 from promptforge.faults import explain
 from promptforge.models import weights
 from promptforge.models.diffusion.settings import Settings
+from promptforge.models.licences import licence_of
 from promptforge.records import AXES
 
 
@@ -80,6 +81,9 @@ class DistillSettings(_Strict):
     dataset: str = Field(min_length=1, description="folder of a published data set")
     split: str = Field("train", description="split to train on")
     teacher: Settings = Field(description="the frozen pipeline: model, steps, size, max_sequence_length, pooled, ...")
+    accept_license: str | None = Field(
+        None, description="name of the teacher's licence, where it restricts what the model may be used for"
+    )
     student: StudentSettings
     objective: Literal["following", "embedding"] = Field(
         "following", description="following: the teacher's predictions; embedding: its embeddings, for comparison"
@@ -98,6 +102,15 @@ class DistillSettings(_Strict):
     def _fits(self) -> Self:
         if self.teacher.pipeline != "flux":
             raise ValueError(f"teacher.pipeline is {self.teacher.pipeline!r}; distillation knows flux")
+        try:
+            terms = licence_of(self.teacher.model, self.teacher.licence, self.teacher.restricted)
+        except ConfigError as exc:
+            raise ValueError(f"teacher: {exc}") from exc
+        if terms.needs_consent and self.accept_license != terms.name:
+            raise ValueError(
+                f"accept_license is {self.accept_license!r}; the teacher comes under {terms.name!r}, which restricts"
+                f" its use (training included): read it, and where you agree, --set accept_license={terms.name}"
+            )
         if len({phase.name for phase in self.phases}) < len(self.phases):
             raise ValueError("two phases have one name")
         return self
