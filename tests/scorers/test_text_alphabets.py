@@ -9,7 +9,7 @@ import pytest
 from promptforge.models import rapidocr
 from promptforge.protocols import Picture, RenderJob
 from promptforge.scorers import text
-from promptforge.scorers.reading.glyphs import same_but_accents
+from promptforge.scorers.reading.glyphs import same_but_accents, same_drawing
 from promptforge.scorers.text import Text
 from promptforge.teachers import canvas
 
@@ -93,6 +93,11 @@ def test_plain_words_drawn_with_accents_are_a_misreading(scorer: Text) -> None:
 )
 def test_accents_are_marks_on_equal_letters(read: str, wanted: str, same: bool) -> None:
     assert same_but_accents(read, wanted) is same
+
+
+def test_a_dotless_i_looks_like_a_bar() -> None:
+    assert same_drawing("kitapç1", "kitapçı")
+    assert not same_drawing("kitapça", "kitapçı")
 
 
 def test_the_alphabet_is_that_of_the_model_file() -> None:

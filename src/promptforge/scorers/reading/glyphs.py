@@ -17,7 +17,7 @@ from promptforge.scorers.reading.metrics import collapsed
 ALIKE: frozenset[frozenset[str]] = frozenset(
     frozenset(pair)
     for pair in (
-        *("Il", "I1", "l1", "I|", "l|", "1|", "O0", "o0", "×x", "×X"),
+        *("Il", "I1", "l1", "I|", "l|", "1|", "ı1", "ıl", "ıI", "O0", "o0", "×x", "×X"),
         *("αa", "γy", "ιi", "κk", "νv", "οo", "ρp", "υu", "χx", "аa", "еe", "кk", "оo", "рp", "сc", "уy", "хx"),
     )
 )
