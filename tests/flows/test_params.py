@@ -79,6 +79,25 @@ def test_files_take_the_place_of_the_recipes_sources() -> None:
     }
 
 
+def test_captions_take_the_place_of_quality_alone() -> None:
+    first, *rest = CurateParams(captions=["a.txt"], columns={"text": "caption"}).raw()["sources"]
+    assert first == {
+        "kind": "files",
+        "name": "captions",
+        "paths": ["a.txt"],
+        "axis": "image_quality",
+        "columns": {"text": "caption"},
+    }
+    assert [(item["kind"], item["axis"]) for item in rest] == [
+        ("grammar", "semantic_understanding"),
+        ("grammar", "text_rendering"),
+    ]
+    with pytest.raises(ConfigError, match="give one of the two"):
+        CurateParams(captions=["a.txt"], sources=["b.txt"]).raw()
+    with pytest.raises(ConfigError, match="axis belongs to --source"):
+        CurateParams(captions=["a.txt"], axis="image_quality").raw()
+
+
 def test_own_prompts_have_a_title_of_their_own_unless_one_is_given(tmp_path: Path) -> None:
     def title(**values: Any) -> str:
         return recipe.validate(CurateParams(**values).raw(), "test").publish.pretty_name

@@ -130,7 +130,7 @@ def plain(text: object, most: int = 200) -> str:
 # All but letters, digits and what means nothing to Markdown where it stands: an underscore within a word, a colon
 # or full stop that begins no link.
 _SIGN = re.compile(
-    r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=/)|(?<=w)\.|[^\w ,'/;\"()?!:.-]|[^\x00-\x7f]", re.IGNORECASE
+    r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=/)|(?<=w)\.|[^\w ,'/;%\"()?!:.-]|[^\x00-\x7f]", re.IGNORECASE
 )
 
 

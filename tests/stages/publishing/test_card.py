@@ -40,6 +40,21 @@ def test_the_card_parses_and_its_figures_are_those_of_the_tables(done: Path) -> 
     )
 
 
+def test_the_card_has_the_measures_by_axis(done: Path) -> None:
+    text = DatasetCard.load(done / "dataset/README.md").text
+    table = text.split("## Coverage")[1].split("##")[0]
+    rows = {tuple(cells[:2]): cells for line in table.splitlines() if (cells := line.strip("| ").split(" | "))[1:]}
+    heads = rows["axis", "of"]
+    assert heads[2:5] == ["I-N", "UN", "N/I"]
+    # Every published prompt once: I-N over all is the sum of the axes', by the same words.
+    pairs = {axis: int(cells[2]) for (axis, of), cells in rows.items() if of == "prompts"}
+    assert pairs["all"] == sum(n for axis, n in pairs.items() if axis != "all")
+    # The one prompt for quality is from a file; of 11 in all the grammar wrote 5.
+    assert rows["image_quality", "prompts"][heads.index("natural")] == "100%"
+    assert rows["all", "prompts"][heads.index("natural")] == "54.5%"
+    assert "natural captions" not in text.split("## Splits")[0]
+
+
 def test_the_first_line_says_that_the_teacher_is_the_embedded_one(done: Path) -> None:
     body = DatasetCard.load(done / "dataset/README.md").text.lstrip().splitlines()
     assert "drawings of promptforge's embedded canvas teacher, made for testing the pipeline" in body[0]
