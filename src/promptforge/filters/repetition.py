@@ -125,8 +125,11 @@ def _suspicious(texts: pa.Array, params: Params) -> npt.NDArray[np.bool_]:
     n = len(texts)
     if n == 0 or texts.buffers()[2] is None:
         return np.zeros(n, bool)
-    found: npt.NDArray[np.bool_] = pc.match_substring_regex(texts, _SAME_LETTERS).to_numpy(zero_copy_only=False)
-    found = found.copy()
+    found: npt.NDArray[np.bool_] = np.zeros(n, bool)
+    foreign = np.flatnonzero(~pc.string_is_ascii(texts).to_numpy(zero_copy_only=False))
+    if len(foreign):
+        some = pc.match_substring_regex(texts.take(pa.array(foreign)), _SAME_LETTERS)
+        found[foreign] = some.to_numpy(zero_copy_only=False)
     edges = np.frombuffer(texts.buffers()[1], np.int32)[: n + 1].astype(np.int64)
     data = np.frombuffer(texts.buffers()[2], np.uint8)[: edges[-1]]
     same = data[1:] == data[:-1]
