@@ -3,7 +3,7 @@
 A cell is a category, a length and a style, e.g. color/long/painting. Row k of a cell is a pure function of (seed, axis,
 cell, k); a source's row i is row k of some cell, found by arithmetic: any range can be read anywhere, a longer run
 begins with the rows of a shorter one, other weights bring the same rows in another order. Cells rotate, so that every
-prefix is balanced. Where neither length nor style is asked, a category is written in its own mix, mostly 6 to 20 words.
+prefix is balanced. Where neither length nor style is asked, a category is written in its own mix, mostly 6 to 35 words.
 
 Lengths in words: tiny 1 to 5, short 6 to 10, medium 11 to 20, long 21 to 40, paragraph 41 to 120.
 Styles: plain names no medium; photo, painting, drawing, print, illustration, digital and craft name one of that kind.
