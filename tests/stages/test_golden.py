@@ -18,7 +18,7 @@ from promptforge import scenes, targets, texts
 from promptforge.filters import characters, expected_text, length, split
 from promptforge.protocols import RenderJob
 from promptforge.records import digest_of
-from promptforge.stages import dedup, generate
+from promptforge.stages import decontaminate, dedup, generate
 from promptforge.stages import filter as filter_stage
 from promptforge.stages import render as render_stage
 from promptforge.stages import select as select_stage
@@ -106,14 +106,21 @@ STAGES = {
     "generate": (1, "46c8d69ba397cfa1"),
     "filter": (1, "cf1788a741d878f7"),
     "dedup": (1, "6a541c2456b3aada"),
+    "decontaminate": (2, "a6aea71e351cc8d0"),
     "render": (1, "e056e71d9ac91ea7"),
     "select": (1, "2c1c0d49a7c72142"),
 }
 
 
+#: Flags alone, so that the stages behind it have every row.
+DECONTAMINATE = dict.fromkeys(("exact", "word_order", "contained", "near", "ngrams", "run", "rare"), "flag")
+
+
 def test_a_stage_makes_the_same_until_its_version_is_raised(tmp_path: Path, drive: Any) -> None:
     source = tmp_path / "p.jsonl"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*PROMPTS, PROMPTS[0].upper()]), "utf-8")
+    listed = tmp_path / "bench.txt"
+    listed.write_text("an old man sleeping on a bench\nthree metal chairs in front of a white piano\n", "utf-8")
     root = tmp_path / "run"
     drive(
         root,
@@ -121,6 +128,7 @@ def test_a_stage_makes_the_same_until_its_version_is_raised(tmp_path: Path, driv
             "name": "golden",
             "sources": [{"kind": "files", "paths": [str(source)]}],
             "filters": {"characters": {}, "length": {}, "expected_text": {}, "split": {}},
+            "decontaminate": {"benchmarks": [{"name": "b", "path": str(listed), "action": DECONTAMINATE}]},
             "regime": {"teacher": "canvas", "size": 128, "mistake_rate": 0},
             "scorers": {"technical": {}},
             "select": {"gates": {"not_flat": {"scorer": "technical", "metric": "flat", "max": 0}}},
@@ -137,6 +145,10 @@ def test_a_stage_makes_the_same_until_its_version_is_raised(tmp_path: Path, driv
             _columns_of(root, "verdicts WHERE stage = 'filter'", "row_id, check_name, reason", "ALL"),
         ),
         "dedup": (dedup.VERSION, _columns_of(root, "verdicts WHERE stage = 'dedup'", "row_id, reason, detail", "ALL")),
+        "decontaminate": (
+            decontaminate.VERSION,
+            _columns_of(root, "contamination", f"{ids}, benchmark_row, rule, round(value, 6), action", "ALL"),
+        ),
         "render": (
             render_stage.VERSION,
             _columns_of(root, "render_plan", "prompt_id, take, seed", "ALL"),
