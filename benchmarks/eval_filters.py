@@ -1,24 +1,26 @@
-"""How good the text filters are on labelled prompts, with the settings that a run has by default.
+"""How good the text filters are on labelled prompts, beside their speed, with the settings that a run has by default.
 
     make eval-filters LABELS=DIR REPORT=out.json
-    python benchmarks/eval_filters.py --build DATA --out DIR    # a development set out of real prompts
+    python benchmarks/eval_filters.py --build DATA --out DIR    # development sets out of real prompts
 
-Reads whatever of these DIR holds, one JSON object a line, prints a table and writes JSON:
+Reads whatever of these DIR holds, one JSON object a line, prints one table and writes JSON:
 
     contamination/contamination.jsonl (prompt, label contaminated|clean, form), benchmark_reference.jsonl (prompt, set)
     neardup/pairs.jsonl (a, b, label), clusters.jsonl (prompt, cluster_id)
     visualness/visualness.jsonl (prompt, label visual|non_visual)
     text_extraction/text_extraction.jsonl (prompt, expected_text, optional_text)
     safety/safety.jsonl (prompt, label safe|unsafe, kind)
-    language/language.jsonl (prompt, language): from five words on, is it told whether this is English?
+    language/language.jsonl (prompt, lang): from five words on, is it told whether this is English?
     ocr/transcripts.jsonl (file, transcript, text), hostile/manifest.jsonl (file, good_rows)
 
-Text extraction: a row is right where the same strings are found, in any order, after trimming blanks and final commas
-and points; optional ones count neither way. OCR: cer is edits over characters of all pictures with text, NFKC and case
-folded; the text scorer is asked for the transcript: `unreadable` is an abstention, `misread` is wrong and sure, as is a
-line of confidence 0.9 where there is no text. Hostile files go through the reader, cleaning and every filter: any
-exception but a refusal that promptforge words itself is a crash; a good row that an accepted file does not give, and no
-fault names, is a silent loss. A folder's other figures stay when one of them fails; the table then says so.
+Text extraction: a row is right where the same strings are found, in any order, after cleaning (as the prompt is) and
+trimming blanks and final commas and points; optional ones count neither way. eval_ocr.py and eval_hostile.py say what
+their figures mean.
+
+Speed is measured in this very call, by the code that gives the figures: labelled prompts a second of processor time,
+repeated to 20,000 rows where a filter takes a column; near duplicates from the n-grams on, contamination with cleaning,
+scenes and its index, each prompt once; ocr pictures with up to three looks. A part that fails is named in a line and
+leaves the others' figures; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import argparse
 import importlib
 import json
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -34,27 +37,46 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from promptforge import targets, texts
-from promptforge.errors import PromptforgeError
 from promptforge.filters import language, safety, visualness
-from promptforge.protocols import Picture
-from promptforge.sources import files
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 Row = dict[str, Any]
 Figures = dict[str, Any]
 CUTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-NO_TEXT_CONFIDENCE = 0.9
+TIMED_ROWS = 20_000
+NO_BLANKS = frozenset({"zh", "ja", "th"})  # languages of which a count of words says little
 
 
-def rows_of(path: Path) -> list[Row]:
-    """The rows of a JSON lines file; none where there is no file."""
+class LabelFault(Exception):
+    """A labelled file cannot be used; the message names file and line."""
+
+
+def rows_of(path: Path, *needed: str) -> list[Row]:
+    """The rows of a JSON lines file; none where there is no file. Raises LabelFault for a row that lacks a key."""
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    rows = []
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise LabelFault(f"{path}: cannot be read as UTF-8: {exc}") from exc
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as exc:
+            raise LabelFault(f"{path}, line {number}: not JSON: {exc}") from exc
+        lacking = [name for name in needed if not isinstance(row, dict) or name not in row]
+        if lacking:
+            raise LabelFault(f"{path}, line {number}: no {', '.join(lacking)}; expected {', '.join(needed)}")
+        rows.append(row)
+    if not rows:
+        raise LabelFault(f"{path}: holds no row")
+    return rows
 
 
 def cleaned(rows: Sequence[Row]) -> pa.Table:
@@ -95,50 +117,68 @@ def area_under_curve(scores: np.ndarray, labels: np.ndarray) -> float:
     return float((ranks[labels].sum() - n * (n + 1) / 2) / (n * (len(labels) - n)))
 
 
+def rate(work: Callable[[pa.Table], Any], table: pa.Table) -> float:
+    """Rows a second of processor time, of the table repeated to 20,000 rows."""
+    many = pa.concat_tables([table] * -(-TIMED_ROWS // table.num_rows)).combine_chunks()
+    started = time.process_time()
+    work(many)
+    return float(many.num_rows / max(time.process_time() - started, 1e-9))
+
+
 def measure_visualness(folder: Path) -> Figures:
-    """AUC of the probability, and what each cut drops of either label; `kept_words` is by the filter's own rule."""
-    rows = rows_of(folder / "visualness.jsonl")
+    """AUC of the probability, and what each cut drops of either label by the filter's own rule."""
+    rows = rows_of(folder / "visualness.jsonl", "prompt", "label")
     visual = np.array([row["label"] == "visual" for row in rows])
     table = cleaned(rows)
-    scores = visualness.score(table["text_clean"])
     cuts = []
     for cut in CUTS:
         gone = dropped(visualness, table, min_visual=cut)
         cuts.append(
             {"min_visual": cut, "non_visual_dropped": share(gone, ~visual), "visual_dropped": share(gone, visual)}
         )
-    return {"auc": area_under_curve(scores, visual), "n": len(rows), "sweep": cuts}
+    return {
+        "auc": area_under_curve(visualness.score(table["text_clean"]), visual),
+        "n": len(rows),
+        "per_s": rate(lambda many: dropped(visualness, many), table),
+        "sweep": cuts,
+    }
 
 
 def measure_extraction(folder: Path) -> Figures:
     """Share of rows whose strings are found exactly."""
 
     def bare(strings: Iterable[str] | None) -> list[str]:
-        return sorted(string.strip().rstrip(",. ").strip() for string in strings or ())
+        return sorted(texts.clean(string).text.strip().rstrip(",. ").strip() for string in strings or ())
 
+    rows = rows_of(folder / "text_extraction.jsonl", "prompt", "expected_text")
+    clean = [texts.clean(row["prompt"]).text for row in rows]
+    started = time.process_time()
+    parsed = [targets.parse(text).strings for text in clean]
+    seconds = time.process_time() - started
     right, by_set = [], defaultdict(list)
-    for row in rows_of(folder / "text_extraction.jsonl"):
-        found = bare(targets.parse(texts.clean(row["prompt"]).text).strings)
+    for row, strings in zip(rows, parsed, strict=True):
         optional = set(bare(row.get("optional_text")))
         wanted = [string for string in bare(row["expected_text"]) if string not in optional]
-        right.append([string for string in found if string not in optional] == wanted)
+        right.append([string for string in bare(strings) if string not in optional] == wanted)
         by_set[row.get("set") or "all"].append(right[-1])
+    plain = np.array([not row["expected_text"] for row in rows])
     return {
         "rows_exact": float(np.mean(right)),
+        "rows_exact_with_text": share(np.array(right), ~plain),
+        "found_where_none_is": share(~np.array(right), plain),
         "n": len(right),
+        "per_s": len(rows) / max(seconds, 1e-9),
         "by_set": {name: float(np.mean(each)) for name, each in sorted(by_set.items())},
     }
 
 
 def measure_safety(folder: Path) -> Figures:
     """Unsafe rows dropped, safe rows dropped, and what allowing listed words would change."""
-    rows = rows_of(folder / "safety.jsonl")
+    rows = rows_of(folder / "safety.jsonl", "prompt", "label")
     unsafe = np.array([row["label"] == "unsafe" for row in rows])
     kinds = np.array([str(row.get("kind")) for row in rows])
     table = cleaned(rows)
     gone = dropped(safety, table)
-    by_kind = {kind: share(gone, unsafe & (kinds == kind)) for kind in sorted(set(kinds[unsafe]))}
-    alarms = {kind: share(gone, ~unsafe & (kinds == kind)) for kind in sorted(set(kinds[~unsafe]))}
     cuts = []
     for n in (0, 1, 2):
         at = dropped(safety, table, max_words=n)
@@ -146,113 +186,83 @@ def measure_safety(folder: Path) -> Figures:
     return {
         "recall": share(gone, unsafe),
         "false_positive_rate": share(gone, ~unsafe),
-        "recall_by_kind": by_kind,
-        "false_positive_rate_by_kind": alarms,
+        "recall_by_kind": {kind: share(gone, unsafe & (kinds == kind)) for kind in sorted(set(kinds[unsafe]))},
+        "false_positive_rate_by_kind": {
+            kind: share(gone, ~unsafe & (kinds == kind)) for kind in sorted(set(kinds[~unsafe]))
+        },
         "n": len(rows),
+        "per_s": rate(lambda many: dropped(safety, many), table),
         "sweep": cuts,
     }
 
 
 def measure_language(folder: Path) -> Figures:
     """Share of prompts of five words and more that are told to be English or not."""
-    rows = rows_of(folder / "language.jsonl")
-    english = np.array([row["language"] == "en" for row in rows])
+    rows = rows_of(folder / "language.jsonl", "prompt")
+    codes = [row.get("lang") or row.get("language") for row in rows]
+    if None in codes:
+        raise LabelFault(f"{folder / 'language.jsonl'}: row {codes.index(None) + 1} has no lang")
+    english = np.array([str(code).lower().split("-")[0] in ("en", "eng", "english") for code in codes])
     table = cleaned(rows)
-    spaced = np.array([code not in {"zh", "ja", "th"} for code in (row["language"] for row in rows)])
+    spaced = np.array([code not in NO_BLANKS for code in codes])
     long = (table["n_words"].to_numpy() >= 5) | ~spaced
     cuts = []
     for probability in (0.3, 0.5, 0.7, 0.9):
-        right = dropped(language, table, min_probability=probability) != english
+        gone = dropped(language, table, min_probability=probability)
         cuts.append(
             {
                 "min_probability": probability,
-                "accuracy": share(right, long),
-                "english_kept": share(right, long & english),
-                "others_dropped": share(right, long & ~english),
+                "accuracy": share(gone != english, long),
+                "english_kept": share(~gone, long & english),
+                "others_dropped": share(gone, long & ~english),
             }
         )
-    right = dropped(language, table) != english
-    return {"accuracy": share(right, long), "n": int(long.sum()), "sweep": cuts}
+    return {
+        "accuracy": share(dropped(language, table) != english, long),
+        "n": int(long.sum()),
+        "per_s": rate(lambda many: dropped(language, many), table),
+        "sweep": cuts,
+    }
 
 
 def measure_ocr(folder: Path) -> Figures:
-    """Reading and judging of every picture by RapidOCR, as the text scorer does it by default."""
-    # Loaded here: an engine that is not installed takes no other part with it.
-    from promptforge.models.rapidocr import RapidOcrReader
-    from promptforge.scorers.reading.metrics import edit_distance, folded
-    from promptforge.scorers.text import Text
-
-    reader = RapidOcrReader()
-    scorer = Text(reader)
-    edits = characters = n = abstained = wrong = 0
-    for row in rows_of(folder / "transcripts.jsonl"):
-        with Image.open(folder / row["file"]) as picture:
-            pixels = np.asarray(picture.convert("RGB"))
-        lines = reader.read(pixels)
-        n += 1
-        wanted = tuple(line for line in row["transcript"] if line.strip())
-        if not wanted:
-            wrong += any(line.confidence >= NO_TEXT_CONFIDENCE for line in lines)
-            continue
-        truth = folded(row.get("text") or " ".join(wanted))
-        edits += edit_distance(folded(" ".join(line.text for line in lines)), truth)
-        characters += len(truth)
-        scores = scorer.score(Picture(pixels, "", "text_rendering", wanted, None))
-        verdict = next(score.detail for score in scores if score.metric == "verdict")
-        abstained += verdict == "unreadable"
-        wrong += verdict == "misread"
-    return {
-        "cer": edits / max(characters, 1),
-        "abstain_share": abstained / n,
-        "wrong_and_sure_share": wrong / n,
-        "n": n,
-    }
+    """Reading and judging of every picture by the default engine."""
+    rows = rows_of(folder / "transcripts.jsonl", "file", "transcript")
+    return dict(importlib.import_module("eval_ocr").measure(folder, rows))  # an engine may not be installed
 
 
 def measure_hostile(folder: Path) -> Figures:
-    """Files that break readers."""
-    crashes: list[str] = []
-    losses = told = named = 0
-    for row in rows_of(folder / "manifest.jsonl"):
-        good = faulty = 0
-        try:
-            source = files.build(files.Params(paths=(str(folder / row["file"]),)), 0)
-            prompts = []
-            for part in source.parts():
-                for candidate in source.read(part, 0, part.n_rows):
-                    if candidate.text is None or candidate.fault is not None:
-                        faulty += 1
-                    else:
-                        prompts.append({"prompt": candidate.text})
-            good = len(prompts)
-            if prompts:
-                table = cleaned(prompts)
-                for name in ALL_FILTERS:
-                    dropped(importlib.import_module(f"promptforge.filters.{name}"), table)
-        except PromptforgeError:
-            told += 1
-            continue
-        except Exception as exc:  # what a user would see as a traceback is what is counted here
-            crashes.append(f"{row['file']}: {type(exc).__name__}: {str(exc)[:120]}")
-            continue
-        named += faulty
-        losses += max(0, int(row["good_rows"] or 0) - good - faulty)
-    return {
-        "crashes": len(crashes),
-        "silent_losses": losses,
-        "refused_files": told,
-        "named_faults": named,
-        "crashed": crashes,
-    }
+    """Files that break readers, each read in a child process."""
+    rows = rows_of(folder / "manifest.jsonl", "file", "good_rows")
+    return dict(importlib.import_module("eval_hostile").measure(folder, rows))
 
 
-ALL_FILTERS = (
-    *("safety", "characters", "length", "split", "personal_data", "boilerplate", "specificity", "repetition"),
-    *("expected_text", "language", "visualness", "budget"),
-)
+def measure_neardup(folder: Path) -> Figures:
+    """Near duplicates by the settings of [dedup], a run over every prompt of a file."""
+    prompts = {row[side] for row in rows_of(folder / "pairs.jsonl", "a", "b", "label") for side in ("a", "b")}
+    n = len(prompts) + len(rows_of(folder / "clusters.jsonl", "prompt", "cluster_id"))
+    return _by_script("eval_neardup", folder.parent, n)
+
+
+def measure_contamination(folder: Path) -> Figures:
+    """Benchmark prompts found by the settings of [decontaminate]."""
+    n = len(rows_of(folder / "contamination.jsonl", "prompt", "label"))
+    rows_of(folder / "benchmark_reference.jsonl", "prompt")
+    return _by_script("eval_contamination", folder.parent, n)
+
+
+def _by_script(name: str, labels: Path, n: int) -> Figures:
+    module = importlib.import_module(name)
+    started = time.process_time()
+    found = dict(module.measure(labels))
+    rates = {"n": n, "per_s": n / (time.process_time() - started)}
+    return {**rates, **found, "sweep": module.sweep(labels)}
+
 
 #: Name in the report -> the file that must be there, and what measures the folder.
 PARTS: dict[str, tuple[str, Callable[[Path], Figures]]] = {
+    "contamination": ("contamination.jsonl", measure_contamination),
+    "neardup": ("pairs.jsonl", measure_neardup),
     "visualness": ("visualness.jsonl", measure_visualness),
     "text_extraction": ("text_extraction.jsonl", measure_extraction),
     "safety": ("safety.jsonl", measure_safety),
@@ -260,12 +270,10 @@ PARTS: dict[str, tuple[str, Callable[[Path], Figures]]] = {
     "ocr": ("transcripts.jsonl", measure_ocr),
     "hostile": ("manifest.jsonl", measure_hostile),
 }
-#: Measured by scripts of their own, which take the whole folder.
-OTHERS = {"neardup": ("pairs.jsonl", "eval_neardup"), "contamination": ("contamination.jsonl", "eval_contamination")}
 
 
 def measure(labels: Path) -> tuple[Figures, list[str]]:
-    """Every figure that the folder allows, and a line for each that could not be had."""
+    """Every figure that the folder allows, and a line for each part that was there and could not be measured."""
     found: Figures = {}
     notes = []
     for name, (file, by) in PARTS.items():
@@ -273,34 +281,32 @@ def measure(labels: Path) -> tuple[Figures, list[str]]:
             continue
         try:
             found[name] = by(labels / name)
+        except LabelFault as exc:
+            notes.append(f"{name}: not measured: {exc}")
         except Exception as exc:  # the other parts are worth having
             notes.append(f"{name}: not measured: {type(exc).__name__}: {exc}")
-    for name, (file, script) in OTHERS.items():
-        if not (labels / name / file).is_file():
-            continue
-        try:
-            module = importlib.import_module(script)
-        except ImportError as exc:
-            notes.append(f"{name}: not measured: benchmarks/{script}.py cannot be imported ({exc})")
-            continue
-        found[name] = dict(module.measure(labels))
-        if hasattr(module, "sweep"):
-            found[name]["sweep"] = module.sweep(labels)
     return found, notes
 
 
 def lines_of(found: Figures) -> list[str]:
-    """The table: a line a figure, then the sweeps."""
-    lines, sweeps = [], []
+    """The table, a line a figure with the speed beside a part's first; then details and sweeps."""
+    lines = [f"{'figure':<34} {'value':>9} {'of':>7} {'a second':>10}"]
+    details: list[str] = []
+    sweeps: list[str] = []
     for name, figures in found.items():
+        beside = f" {figures.get('n', ''):>7} {figures['per_s']:>10,.0f}" if "per_s" in figures else ""
         for key, value in figures.items():
             if key == "sweep":
                 sweeps += [f"{name}  " + "  ".join(f"{k}={_shown(v)}" for k, v in row.items()) for row in value]
             elif isinstance(value, dict):
-                lines += [f"{name}.{key}.{inner:<24} {_shown(each)}" for inner, each in value.items()]
-            else:
-                lines.append(f"{f'{name}.{key}':<40} {_shown(value)}")
-    return [*lines, *(["", "at other thresholds:", *sweeps] if sweeps else [])]
+                details += [f"{name}.{key}.{inner:<24} {_shown(each)}" for inner, each in value.items()]
+            elif isinstance(value, list):
+                details += [f"{name}.{key}: {each}" for each in value]
+            elif key not in ("n", "per_s"):
+                lines.append(f"{f'{name}.{key}':<34} {_shown(value):>9}{beside}")
+                beside = ""
+    more = ["", "in parts:", *details] if details else []
+    return [*lines, *more, *(["", "at other thresholds:", *sweeps] if sweeps else [])]
 
 
 def _shown(value: Any) -> str:
@@ -323,10 +329,14 @@ def main() -> int:
     if given.labels is None or not given.labels.is_dir():
         parser.error(f"{given.labels}: no such folder of labelled sets")
     found, notes = measure(given.labels)
-    print("\n".join([*lines_of(found), *notes]))
     if not found and not notes:
-        print(f"{given.labels}: none of {', '.join([*PARTS, *OTHERS])} is in it", file=sys.stderr)
+        print(f"{given.labels}: none of {', '.join(PARTS)} is in it", file=sys.stderr)
         return 2
+    print("\n".join(lines_of(found)))
+    if absent := [f"{name}/{file}" for name, (file, _) in PARTS.items() if not (given.labels / name / file).is_file()]:
+        print(f"not in {given.labels}: {', '.join(absent)}")
+    for note in notes:
+        print(note, file=sys.stderr)
     if given.report:
         given.report.parent.mkdir(parents=True, exist_ok=True)
         given.report.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

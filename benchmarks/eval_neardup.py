@@ -21,6 +21,7 @@ import json
 import random
 import re
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -73,9 +74,11 @@ class Judge:
         seen = [scenes.parse(text) for text in cleaned]
         expected = [" ".join(targets.parse(text).strings) for text in cleaned]
         self.folded = [texts.fold_key(text) for text in cleaned]
+        started = time.process_time()
         found = features(pa.array(cleaned, pa.string()), settings, hash_strings(pa.array(expected, pa.string())))
         self.pairs = compare.near_pairs(found, settings, lambda a, b: apart.agree_on(seen, a, b))
         self.winner, _ = compare.survivors(found, settings, lambda a, b: apart.agree_on(seen, a, b))
+        self.seconds = time.process_time() - started  # processor time of what the stage dedup does
         self._near = {(a, b) for a, b in zip(self.pairs.a.tolist(), self.pairs.b.tolist(), strict=True)}
 
     def merged(self, a: int, b: int) -> bool:
@@ -109,6 +112,7 @@ def measure(labels: Path, settings: DedupSettings | None = None) -> dict[str, An
         result["distinct_merged"] = shares.get("distinct")
         result["paraphrase_found"] = shares.get("paraphrase")
         result["rows"] = {label: len(found) for label, found in sorted(hits.items())}
+        result["per_s"] = len(numbers) / max(judge.seconds, 1e-9)
         result["by_form"] = {form: [round(sum(f) / len(f), 4), len(f)] for form, f in sorted(forms.items())}
     result["cluster_f1"] = _cluster_f1(read_jsonl(labels / "neardup" / "clusters.jsonl"), settings)
     return result

@@ -3,7 +3,8 @@
 Visual or not, and strings to be drawn, are as their sets say. Safe are captions, benchmark prompts and sentences that
 HateCheck calls harmless in form; unsafe are HateCheck's slurs and profanity and safe prompts into which an entry of the
 public word lists was put: since our own lists come from the same lists, recall on those says only that the matching
-works. English prompts are real, those of 25 other languages are the suite's. Hostile files are written here.
+works. English prompts are real, those of 25 other languages are the suite's. Hostile files are those of
+eval_hostile.py, near duplicates and contamination those of their own scripts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import eval_contamination
+import eval_hostile
+import eval_neardup
 import pyarrow.parquet as pq
 
 FOREIGN = Path(__file__).resolve().parent.parent / "tests" / "filters" / "foreign.toml"
@@ -64,7 +68,9 @@ def build(data: Path, out: Path, seed: int = 1) -> None:
     _safety(data, out, rng)
     _languages(data, out, rng)
     shutil.copytree(data / "ocr", out / "ocr", dirs_exist_ok=True)
-    hostile(out / "hostile")
+    eval_hostile.build(out / "hostile")
+    eval_neardup.build(data, out, seed)
+    eval_contamination.build(data, out)
 
 
 def _is_known(row: dict[str, Any]) -> bool:
@@ -96,36 +102,7 @@ def _languages(data: Path, out: Path, rng: random.Random) -> None:
     rows = []
     for name in ENGLISH:
         some = [row["prompt"] for row in read(data, name) if row["prompt"] and len(row["prompt"].split()) >= 5]
-        rows += [{"prompt": text, "language": "en"} for text in rng.sample(some, min(150, len(some)))]
+        rows += [{"prompt": text, "lang": "en"} for text in rng.sample(some, min(150, len(some)))]
     for code, texts in tomllib.loads(FOREIGN.read_text("utf-8")).items():
-        rows += [{"prompt": text, "language": code} for text in texts]
+        rows += [{"prompt": text, "lang": code} for text in texts]
     write(out / "language" / "language.jsonl", rows)
-
-
-def hostile(folder: Path) -> None:
-    """Files that break readers, with the number of rows that a person would call good."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["a red cup", "a blue door", "a green hill"]
-    contents: list[tuple[str, bytes, int]] = [
-        ("bom.txt", b"\xef\xbb\xbf" + "\n".join(lines).encode(), 3),
-        ("crlf.txt", "\r\n".join(lines).encode(), 3),
-        ("no_end.txt", "\n".join(lines).encode(), 3),
-        ("latin1.txt", "a café\na cup\n".encode("latin-1"), 1),
-        ("nul.txt", b"a cup\na \x00 door\n", 2),
-        ("empty.txt", b"", 0),
-        ("endless.txt", b"x" * 3_000_000 + b"\na cup\n", 2),
-        ("bad_line.jsonl", b'{"text": "a cup"}\n{"text": \n{"text": "a door"}\n', 2),
-        ("deep.jsonl", b'{"text": ' + b"[" * 50_000 + b"]" * 50_000 + b'}\n{"text": "a cup"}\n', 1),
-        ("numbers.jsonl", b'{"text": 3}\n{"text": null}\n{"text": "a cup"}\n', 1),
-        ("surrogate.jsonl", b'{"text": "a \\ud800 cup"}\n{"text": "a door"}\n', 2),
-        ("twice.jsonl", b'{"text": "a", "text": "a cup"}\n', 1),
-        ("quotes.csv", b'text\n"a ""red"" cup"\n"a cup\nwith a line"\n', 2),
-        ("short.csv", b"text,axis\na cup,image_quality\na door\n", 2),
-        ("truncated.parquet", b"PAR1\x00\x00\x00\x00", 0),
-        ("list.json", json.dumps([*lines, None, 7]).encode(), 3),
-        ("object.json", b'{"a": 1', 0),
-        ("marks.txt", "a \u202e cup\n‘“”’ « ‹\n\U0001f468\u200d\U0001f469\u200d\U0001f467\n".encode(), 3),
-    ]
-    for name, content, _ in contents:
-        (folder / name).write_bytes(content)
-    write(folder / "manifest.jsonl", [{"file": name, "good_rows": good} for name, _, good in contents])

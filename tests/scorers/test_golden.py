@@ -36,7 +36,7 @@ GOLDEN: dict[str, dict[int, dict[str, Any]]] = {
         }
     },
     "text": {
-        3: {
+        4: {
             "exact": 0.0,
             "folded": 0.0,
             "cer": 0.1176,  # two letters of 17 swapped: 2 / 17

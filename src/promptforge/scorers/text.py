@@ -53,13 +53,15 @@ from promptforge.scorers.reading.readers import (
     why_unsuited,
 )
 
-VERSION = 3
+VERSION = 4
 NEEDS: Need = "expected_text"
 INPUTS: tuple[Input, ...] = ("expected_text",)
 
 #: The defaults of the technical scorer; here they only turn a misreading into an abstention.
 _MAX_BLUR = 0.62
 _MAX_BLACK = 0.14
+#: Shorter side in px: in crops 17 to 26 px high the engine sees none of the words that a person reads.
+_MIN_SIDE = 32
 
 
 class Params(BaseModel):
@@ -213,7 +215,7 @@ def _lines(reader: TextReader, pixels: Pixels, first: Outcome | None) -> Sequenc
 def _doubt_of(judgement: Judgement, pixels: Pixels) -> str | None:
     """Why a misreading proves nothing, if so."""
     if not shows_letters(pixels):
-        return "the picture is plain, black or blurred"
+        return "the picture is plain, black, blurred or tiny"
     spans = judgement.reading.spans
     wrong = [span for span in spans if not same_drawing(span.read, span.wanted)]
     if wrong and all(same_but_accents(span.read, span.wanted) for span in wrong):
@@ -226,7 +228,9 @@ def _doubt(opinion: _Opinion) -> dict[str, str]:
 
 
 def shows_letters(pixels: Pixels) -> bool:
-    """Whether letters could be told at all: not in a plain, black or blurred frame, which proves no misreading."""
+    """Whether letters could be told at all; a plain, black, blurred or tiny frame proves no misreading."""
+    if min(pixels.shape[:2]) < _MIN_SIDE:
+        return False
     luma = luma_of(pixels)
     blur = None if is_flat(pixels) else blur_of(luma)
     return blur is not None and blur <= _MAX_BLUR and brightest(luma) > _MAX_BLACK
