@@ -254,14 +254,14 @@ def _coverage(content: Content) -> list[str]:
     measured = _measured(content)
     rows = []
     for axis in (*AXES, ALL):
-        for scope, what in (("prompts", "prompts"), ("pictures", "with picture")):
+        for scope, what in (("prompts", "all"), ("pictures", "with a usable picture")):
             values = measured[scope, axis]
             if values["prompts"]:
-                rows.append((axis, what, *(written(name, values.get(name)) for name in HEADS if name != "prompts")))
+                rows.append((axis, what, *(written(name, values.get(name)) for name in HEADS)))
     return [
         "## Coverage",
         f"{LEGEND} The same figures: table coverage_measures of the run.",
-        _table(("axis", "of", *(head for name, head in HEADS.items() if name != "prompts")), rows),
+        _table(("axis", "which", *HEADS.values()), rows),
     ]
 
 

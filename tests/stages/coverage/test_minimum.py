@@ -15,6 +15,7 @@ from promptforge.stages import parts
 from promptforge.stages.coverage.demands import demands, hopeless
 from promptforge.stages.coverage.minimum import shortfalls
 from promptforge.stages.coverage.rows import ACCEPTED
+from promptforge.stages.purge import purge
 from promptforge.stages.run import prepare
 
 GPU = ("flux-schnell", "flux-dev", "flux-dev-distill", "sd3")
@@ -133,3 +134,23 @@ def test_a_met_demand_changes_no_prompt(
     with catalog.open_run(root) as one, catalog.open_run(finished) as two:
         query = "SELECT prompt_id FROM published ORDER BY 1"
         assert one.sql(query).fetchall() == two.sql(query).fetchall()
+
+
+def test_a_purge_leaves_no_noun_of_its_prompt_and_asks_for_no_minimum(
+    tmp_path: Path, tiny: Callable[[], dict[str, Any]], drive: Callable[..., Any]
+) -> None:
+    root = tmp_path / "run"
+    drive(root, tiny() | {"render": {"sample": 0}} | demanding(prompts={"image_quality": 5}))
+    with catalog.open_run(root) as con:
+        # All five wanted are there; the quota takes a sixth row in the place of the purged one while there is any.
+        ids = [row[0] for row in con.sql("SELECT prompt_id FROM prompts WHERE axis = 'image_quality'").fetchall()]
+    gone = sorted({each for each in ids if each})[:6]
+    purge(root, gone, "takedown_request")
+    with catalog.open_run(root) as con:
+        left = {row[0] for row in con.sql("SELECT prompt_id FROM prompt_nouns").fetchall()}
+        assert (
+            con.sql("SELECT count(*) FROM prompt_nouns").fetchall()
+            == con.sql("SELECT count(*) FROM published").fetchall()
+        )
+    assert left
+    assert not left & set(gone)

@@ -44,14 +44,14 @@ def test_the_card_has_the_measures_by_axis(done: Path) -> None:
     text = DatasetCard.load(done / "dataset/README.md").text
     table = text.split("## Coverage")[1].split("##")[0]
     rows = {tuple(cells[:2]): cells for line in table.splitlines() if (cells := line.strip("| ").split(" | "))[1:]}
-    heads = rows["axis", "of"]
-    assert heads[2:5] == ["I-N", "UN", "N/I"]
+    heads = rows["axis", "which"]
+    assert heads[2:6] == ["prompts", "I-N", "UN", "N/I"]
     # Every published prompt once: I-N over all is the sum of the axes', by the same words.
-    pairs = {axis: int(cells[2]) for (axis, of), cells in rows.items() if of == "prompts"}
+    pairs = {axis: int(cells[3]) for (axis, which), cells in rows.items() if which == "all"}
     assert pairs["all"] == sum(n for axis, n in pairs.items() if axis != "all")
     # The one prompt for quality is from a file; of 11 in all the grammar wrote 5.
-    assert rows["image_quality", "prompts"][heads.index("natural")] == "100%"
-    assert rows["all", "prompts"][heads.index("natural")] == "54.5%"
+    assert rows["image_quality", "all"][heads.index("natural")] == "100%"
+    assert rows["all", "all"][heads.index("natural")] == "54.5%"
     assert "natural captions" not in text.split("## Splits")[0]
 
 
