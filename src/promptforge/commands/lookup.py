@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from promptforge import catalog
-from promptforge.commands import terminal
+from promptforge.commands import clusters, terminal
 from promptforge.errors import ConfigError
 from promptforge.files import put
 from promptforge.stages.render import decode
@@ -112,14 +112,14 @@ def why(root: Path, text: str) -> None:
             )
             return
         for row in rows:
-            _tell_row(con, row)
+            _tell_row(con, run, row)
             if row is standing:
                 _tell_selection(con, run, owner)
         if rows[0]["prompt_id"] is not None:
             _tell_checks(con, run, standing or rows[0])
 
 
-def _tell_row(con: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> None:
+def _tell_row(con: duckdb.DuckDBPyConnection, run: Run, row: Mapping[str, Any]) -> None:
     console = terminal.out()
     console.print(f"row_id     {row['row_id']}")
     console.print(f"prompt_id  {row['prompt_id'] or '(none: no text could be read)'}")
@@ -142,30 +142,24 @@ def _tell_row(con: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> None:
         measured = "" if verdict["value"] is None else f", measured {verdict['value']:g}"
         against = "" if verdict["threshold"] is None else f" against {verdict['threshold']:g}"
         said = f"{verdict['stage']}/{verdict['check_name']}: {verdict['verdict']}"
-        if verdict["check_name"] == "exact_duplicate" and verdict["detail"]:
-            console.print(f"verdict    {said}, {_duplicate(con, verdict['detail'])}")
+        if verdict["check_name"] in clusters.CHECKS and verdict["detail"]:
+            survivor = _fate(con, verdict["detail"])
+            console.print(f"verdict    {said}, {clusters.duplicate_of(con, run, verdict, survivor)}")
             continue
         said += f", {verdict['reason']}"
         detail = terminal.safe(f" ({verdict['detail']})").plain if verdict["detail"] else ""
         console.print(f"verdict    {said}{measured}{against}{detail}")
+    for line in (*clusters.benchmark_hits(con, row["row_id"]), *clusters.dropped_for(con, row["row_id"])):
+        console.print(line)
 
 
 def _fate(con: duckdb.DuckDBPyConnection, row_id: str) -> str:
-    """What became of a row, and why."""
-    fate = _records(con, "SELECT fate, stage, check_name, reason FROM fates WHERE row_id = $id", id=row_id)[0]
-    because = dict.fromkeys(fate[name] for name in ("stage", "check_name", "reason") if fate[name])
-    told = fate["fate"] in {"accepted", "undecided"}
-    return str(fate["fate"]) if told else f"{fate['fate']}: {', '.join(because)}"
-
-
-def _duplicate(con: duckdb.DuckDBPyConnection, winner: str) -> str:
-    """The row that was kept in place of an equal one."""
-    sql = "SELECT source_part, source_row, text FROM prompts WHERE row_id = $id"
-    for row in _records(con, sql, id=winner):
-        text = "no text is kept" if row["text"] is None else terminal.safe(row["text"]).plain
-        place = terminal.safe(row["source_part"]).plain
-        return f"duplicate of {winner} ({place}, row {row['source_row']:,}: {text}), which is {_fate(con, winner)}"
-    return f"duplicate of {winner}"
+    """What became of a row, and why; empty for one that the run does not have."""
+    for fate in _records(con, "SELECT fate, stage, check_name, reason FROM fates WHERE row_id = $id", id=row_id):
+        because = dict.fromkeys(fate[name] for name in ("stage", "check_name", "reason") if fate[name])
+        told = fate["fate"] in {"accepted", "undecided"}
+        return str(fate["fate"]) if told else f"{fate['fate']}: {', '.join(because)}"
+    return ""
 
 
 def _tell_selection(con: duckdb.DuckDBPyConnection, run: Run, prompt: str) -> None:
