@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,40 +71,54 @@ class _Child:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._pump = threading.Thread()
         self._answers: queue.Queue[str] = queue.Queue()
 
     def ask(self, path: Path) -> dict[str, Any]:
-        if self._process is None or self._process.poll() is not None:
-            self._start()
-        assert self._process is not None and self._process.stdin is not None
+        """What `look` says of a file, or how the child ended."""
+        process = self._process or self._start()
+        assert process.stdin is not None
         try:
-            self._process.stdin.write(f"{path}\n")
-            self._process.stdin.flush()
+            process.stdin.write(f"{path}\n")
+            process.stdin.flush()
             answer = self._answers.get(timeout=TIMEOUT_S)
-        except (queue.Empty, BrokenPipeError):
+        except queue.Empty:
             self.close()
             return {"crashed": f"no answer within {TIMEOUT_S} s"}
+        except BrokenPipeError:
+            answer = ""
         if not answer:
-            code = self._process.wait()
+            code = process.wait()
+            self.close()
             return {"crashed": f"the reading process ended with {code}"}
         found: dict[str, Any] = json.loads(answer)
         return found
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[str]:
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).resolve()), "--child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self._process.stdout is not None
         self._answers = queue.Queue()
-        threading.Thread(target=_pump, args=(self._process.stdout, self._answers), daemon=True).start()
+        self._pump = threading.Thread(target=_pump, args=(self._process.stdout, self._answers), daemon=True)
+        self._pump.start()
+        return self._process
 
     def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        """End the process and free its pipes."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.kill()
+        process.wait()
+        self._pump.join()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):  # what was written and never read
+                    pipe.close()
 
 
 def _pump(stream: Iterator[str], answers: queue.Queue[str]) -> None:

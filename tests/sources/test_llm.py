@@ -303,6 +303,7 @@ def test_a_rewrite_that_breaks_its_parents_contract_is_a_row_without_text(tmp_pa
         ("a quiet lake", 'A quiet lake and a sign that says "LAKE"', ("1 texts added",)),
         ('a mug that reads "TEA"', "A white mug that reads “TEA” in a kitchen", ()),
         ('a mug that reads "TEA"', 'A white mug that reads "Tea" in a kitchen', ("1 of 1 texts", "1 texts added")),
+        ('a sign that reads "TEA"', 'An old lamp that reads "TEA"', ("sign",)),
         ("", "", ()),
     ],
 )

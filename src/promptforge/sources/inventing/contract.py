@@ -1,7 +1,8 @@
-"""What a rewrite must keep of its parent: the things with number and colour, and the text to be drawn.
+"""What a rewrite must keep of its parent: the things with number and colour, what bears text, the text to be drawn.
 
 Both sides are read by the same rules that the scorers' questions come from, so what is checked is what is asked later.
-Not covered: things that the lexicon does not know, relations, actions; they are left to the wording and to the judge.
+Not covered: things that the lexicon does not know, the colour of what bears text, relations, actions; they are left to
+the wording and to the judge.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from promptforge.scenes import parse
 from promptforge.targets import parse as parse_targets
 from promptforge.texts import clean
 
-VERSION = 1
+VERSION = 2
 
 _TWO = re.compile(r"\b(?:two|2|pair|both|couple)\b", re.IGNORECASE)
 
@@ -26,11 +27,12 @@ def lost(parent: str, rewrite: str) -> tuple[str, ...]:
     one. A bare plural reads as two, so two is exact only where the parent says it. Text is the same, to the letter.
     """
     parent, rewrite = clean(parent).text, clean(rewrite).text
-    here = parse(rewrite).objects
+    scene, other_scene = parse(parent), parse(rewrite)
+    here = other_scene.objects
     says_two = _TWO.search(parent) is not None
-    broken = [
-        _named(thing) for thing in parse(parent).objects if not any(_keeps(thing, other, says_two) for other in here)
-    ]
+    broken = [_named(thing) for thing in scene.objects if not any(_keeps(thing, other, says_two) for other in here)]
+    if scene.carrier is not None and other_scene.carrier != scene.carrier:
+        broken.append(scene.carrier)
     wanted, written = Counter(parse_targets(parent).strings), Counter(parse_targets(rewrite).strings)
     if missing := wanted - written:
         broken.append(f"{missing.total()} of {wanted.total()} texts")
