@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from promptforge import scenes, targets
+from promptforge import scenes
 from promptforge.records import Scene
 from promptforge.stages.contamination import skeleton
 from promptforge.stages.contamination.contained import wrapped_in_style
@@ -89,8 +89,7 @@ class Index:
             "run": Passages(words, settings.run, telling, settings.run, max(2, len(words) // 1000)),
             "rare": Passages(words, settings.rare_ngram, telling, settings.long_words, max(1, len(words) // 10_000)),
         }
-        expected = pa.array([" ".join(targets.parse(text).strings) for text in texts], pa.string())
-        self._contents = Contents(column, expected, settings.near)
+        self._contents = Contents(texts, column, settings.near)
         self._skeletons = skeleton.skeletons(column, words)
         self._templates, self._template_of = np.unique(self._skeletons, return_index=True)
         self._tiny: dict[int, tuple[U64, I64]] = {}

@@ -53,7 +53,7 @@ class Table:
     """n-grams, each with the prompts that hold it: `owners[spans[i]:spans[i + 1]]` of `keys[i]`.
 
     `keys` are the hashes times a constant, ascending, so their top bits lead to them: `starts` by these bits. `marks`
-    by the same bits say what a hash may be, NAMED and KNOWN; some that are neither are marked as well.
+    by some bits more say what a hash may be, NAMED and KNOWN; some that are neither are marked as well.
     """
 
     n: int
@@ -62,29 +62,24 @@ class Table:
     owners: I64
     starts: npt.NDArray[np.int32]
     marks: npt.NDArray[np.uint8]
-    shift: np.uint64
 
     @classmethod
     def of(cls, n: int, values: U64, owners: I64, known: U64 | None = None) -> Table:
         """A table of these n-grams, with the owner of each; `known` are others to be marked."""
-        values = values * _SPREAD
-        order = np.lexsort((owners, values))
-        values, owners = values[order], owners[order]
-        fresh = np.ones(len(values), bool)
-        fresh[1:] = (values[1:] != values[:-1]) | (owners[1:] != owners[:-1])
-        values, owners, fresh = values[fresh], owners[fresh], fresh[fresh]
-        fresh[1:] = values[1:] != values[:-1]
-        first = np.flatnonzero(fresh)
-        n_marked = max(len(first), 0 if known is None else len(known))
-        bits = min(max(n_marked.bit_length() + 4, _BITS[0]), _BITS[1])
-        shift = np.uint64(64 - bits)
-        slot = (values[first] >> shift).astype(np.int64)
-        starts = np.searchsorted(slot, np.arange((1 << bits) + 1)).astype(np.int32)
+        values, number = numbered(values * _SPREAD)
+        pairs = once((number << 32) | owners)
+        number, owners = pairs >> 32, pairs & 0xFFFFFFFF
+        bits = _bits(len(values), 1)
+        starts = np.zeros((1 << bits) + 1, np.int32)
+        np.cumsum(np.bincount(_top(values, bits), minlength=1 << bits), out=starts[1:])
+        bits = _bits(max(len(values), 0 if known is None else len(known)), 4)
         marks = np.zeros(1 << bits, np.uint8)
         if known is not None:
-            marks[((known * _SPREAD) >> shift).astype(np.int64)] = KNOWN
-        marks[slot] |= KNOWN | NAMED
-        return cls(n, values[first], np.append(first, len(values)).astype(np.int64), owners, starts, marks, shift)
+            marks[_top(known * _SPREAD, bits)] = KNOWN
+        marks[_top(values, bits)] = KNOWN | NAMED
+        spans = np.zeros(len(values) + 1, np.int64)
+        np.cumsum(np.bincount(number, minlength=len(values)), out=spans[1:])
+        return cls(n, values, spans, owners, starts, marks)
 
     def values(self) -> U64:
         """The n-grams' hashes, in the order of `keys`."""
@@ -104,16 +99,16 @@ class Table:
         if not len(found):
             none = np.empty(0, np.int64)
             return (none, none), np.empty(0, np.uint8)
-        marks = self.marks[(found >> self.shift).astype(np.int64)]
+        marks = self.marks[_top(found, len(self.marks).bit_length() - 1)]
         at = np.flatnonzero(marks & NAMED)
         return self._keys_of(words, at, found[at]), marks
 
     def _keys_of(self, words: Words, at: I64, value: U64) -> tuple[I64, I64]:
-        slot = (value >> self.shift).astype(np.int64)
+        slot = _top(value, (len(self.starts) - 1).bit_length() - 1)
         key, end = self.starts[slot].astype(np.int64), self.starts[slot + 1]
         found: list[I64] = []
         left = np.flatnonzero(key < end)
-        while len(left):  # as a rule a slot has one key
+        while len(left):  # as a rule a slot has no key or one
             hit = self.keys[key[left]] == value[left]
             found.append(left[hit])
             left = left[~hit]
@@ -127,8 +122,8 @@ class Table:
 
     def expand(self, row: I64, key: I64) -> tuple[I64, I64, I64]:
         """Text, owner, and how many of the owner's n-grams stand in the text, of every pair that shares one."""
-        once, _ = counted((row << 32) | key)
-        row, key = once >> 32, once & 0xFFFFFFFF
+        each = once((row << 32) | key)
+        row, key = each >> 32, each & 0xFFFFFFFF
         size = self.spans[key + 1] - self.spans[key]
         owner = self.owners[spread_out(self.spans[key], size)]
         both, count = counted((np.repeat(row, size) << 32) | owner)
@@ -142,8 +137,37 @@ def spread_out(starts: I64, size: I64) -> I64:
     return np.arange(total, dtype=np.int64) - np.repeat(ends - size - starts, size)
 
 
+def numbered(values: U64) -> tuple[U64, I64]:
+    """Each value once, in order, and for each of all the place of its own there."""
+    order = np.argsort(values)
+    values = values[order]
+    fresh = np.ones(len(values), bool)
+    fresh[1:] = values[1:] != values[:-1]
+    place = np.empty(len(values), np.int64)
+    place[order] = np.cumsum(fresh) - 1
+    return values[fresh], place
+
+
+def once(values: I64) -> I64:
+    """Each value once, in order; np.unique hashes first, which takes up to a hundred times as long."""
+    values = np.sort(values)
+    fresh = np.ones(len(values), bool)
+    fresh[1:] = values[1:] != values[:-1]
+    found: I64 = values[fresh]
+    return found
+
+
+def _bits(n: int, more: int) -> int:
+    return min(max(n.bit_length() + more, _BITS[0]), _BITS[1])
+
+
+def _top(values: U64, bits: int) -> I64:
+    found: I64 = (values >> np.uint64(64 - bits)).astype(np.int64)
+    return found
+
+
 def counted(values: I64) -> tuple[I64, I64]:
-    """Each value once, in order, and how often it came; np.unique hashes first, which takes three times as long."""
+    """Each value once, in order, and how often it came."""
     values = np.sort(values)
     fresh = np.ones(len(values) + 1, bool)
     fresh[1:-1] = values[1:] != values[:-1]

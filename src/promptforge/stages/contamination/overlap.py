@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from promptforge.stages.contamination.grams import KNOWN, Table, counted, places, spread_out
+from promptforge.stages.contamination.grams import KNOWN, Table, counted, numbered, once, places, spread_out
 from promptforge.stages.contamination.words import Mask, Words
 from promptforge.stages.hashing import I64, U64
 
@@ -21,13 +21,12 @@ class Held:
 
     def __init__(self, words: Words, n: int, *, weighted: bool) -> None:
         value, owner = places(words, n)
-        order = np.lexsort((value, owner))
-        value, owner = value[order], owner[order]
-        fresh = np.ones(len(value), bool)
-        fresh[1:] = (value[1:] != value[:-1]) | (owner[1:] != owner[:-1])
-        self.n, self.value, self.owner = n, value[fresh], owner[fresh]
-        _, inverse, count = np.unique(self.value, return_inverse=True, return_counts=True)
-        self.spread: I64 = count[inverse].astype(np.int64)  # prompts that hold this n-gram
+        self.each, number = numbered(value)  # the distinct n-grams of the list, in order
+        both = once((owner << 32) | number)
+        self.n, self.owner = n, both >> 32
+        number = both & 0xFFFFFFFF
+        self.value = self.each[number]
+        self.spread: I64 = np.bincount(number)[number].astype(np.int64)  # prompts that hold this n-gram
         self.starts = np.searchsorted(self.owner, np.arange(len(words) + 1)).astype(np.int64)
         self._weight = np.log((len(words) + 1) / self.spread) if weighted else None
         self._whole = np.bincount(self.owner, weights=self._weight, minlength=len(words))
@@ -80,16 +79,17 @@ class Coverage:
 
     def __init__(self, words: Words, n: int, share: float) -> None:
         held = Held(words, n, weighted=False)
-        order = np.lexsort((held.value, held.spread, held.owner))
         size = np.diff(held.starts)
-        rank = np.arange(len(order)) - np.repeat(held.starts[:-1], size)
-        rare = order[(held.spread[order] <= MAX_OWNERS) | (rank == 0)]
+        some = np.flatnonzero(size)
+        rank = (held.spread << 32) | np.arange(len(held.value))  # within a prompt n-grams ascend
+        rarest = np.minimum.reduceat(rank, held.starts[some]) if len(some) else rank
+        rare = np.flatnonzero((held.spread <= MAX_OWNERS) | (rank == np.repeat(rarest, size[some])))
         n_rare = np.bincount(held.owner[rare], minlength=len(words))
         self._held, self._share = held, share
         self._least = np.maximum(n_rare - np.floor((1 - share) * size + 1e-9).astype(np.int64), 1)
         self.n = n
         self._need = np.ceil(share * size - 1e-9).astype(np.int64)
-        self._table = Table.of(n, held.value[rare], held.owner[rare], np.unique(held.value))
+        self._table = Table.of(n, held.value[rare], held.owner[rare], held.each)
 
     def find(self, words: Words) -> tuple[I64, I64, Floats, npt.NDArray[np.uint8]]:
         """Text, prompt, share of the prompt's n-grams in the text; and which n-grams of all texts the list may have."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from promptforge import lexicon
-from promptforge.stages.contamination.grams import Table, grams, places
+from promptforge.stages.contamination.grams import Table, grams, numbered, places
 from promptforge.stages.contamination.words import Words, read_words
 from promptforge.stages.hashing import I64, U64
 from promptforge.stages.resemblance.vocabulary import IGNORED, MANNER, MEDIUM, POLISH, kinds_of_words
@@ -82,13 +82,8 @@ def _surprise(words: Words) -> tuple[Floats, Floats]:
 
 def _times(values: U64) -> I64:
     """How often each value comes in all."""
-    order = np.argsort(values)
-    ordered = values[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(values) else np.empty(0, np.int64)
-    size = np.diff(np.append(starts, len(values)))
-    found = np.empty(len(values), np.int64)
-    found[order] = np.repeat(size, size)
-    return found
+    _, number = numbered(values)
+    return np.bincount(number)[number].astype(np.int64)
 
 
 def _summed(values: Floats) -> Floats:
