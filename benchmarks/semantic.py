@@ -2,7 +2,7 @@
 
     python benchmarks/semantic.py FROM --model DIR [--report out.json]   # FROM: folder of real prompts, as for
                                                                          # eval_neardup.py --build; DIR: the encoder
-    python benchmarks/semantic.py --speed                                # 100,000 vectors of 384 numbers on one core
+    python benchmarks/semantic.py --speed                                # 100,000 vectors of 384 numbers; seconds of processor time
 
 Labelled pairs are made of real prompts: the duplicates and distinct ones of eval_neardup.py, and paraphrases by rules
 below (synonyms, another order of the clauses, a relation told from its other side, an attribute behind its thing). Such
@@ -127,9 +127,9 @@ def measure(source: Path, model: str) -> dict[str, Any]:
             number.setdefault(row[name], len(number))
     clean = [texts.clean(prompt).text for prompt in number]
     judge = eval_neardup.Judge(list(number), DedupSettings())
-    begun = time.perf_counter()
+    begun = time.process_time()
     vectors = sentences.load(model, None).encode(clean).astype(np.float16).astype(np.float64)
-    encode_s = time.perf_counter() - begun
+    encode_s = time.process_time() - begun
     seen, drawn, told = [scenes.parse(t) for t in clean], [targets.parse(t).strings for t in clean], telling.sets(clean)
     for row in rows:
         a, b = number[row["a"]], number[row["b"]]
@@ -169,9 +169,9 @@ def speed(n: int = 100_000, width: int = 384) -> dict[str, Any]:
         vectors[start : start + 10_000] = random.normal(size=(min(10_000, n - start), width)) / width**0.5
     found = {"rows": n, "width": width}
     for name, groups in (("one_group", np.zeros(n, np.uint64)), ("groups_of_4", np.arange(n, dtype=np.uint64) // 4)):
-        begun = time.perf_counter()
+        begun = time.process_time()
         survivors(vectors, groups, 0.9)
-        found[f"{name}_s"] = round(time.perf_counter() - begun, 2)
+        found[f"{name}_s"] = round(time.process_time() - begun, 2)
     return found
 
 

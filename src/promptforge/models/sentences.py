@@ -3,7 +3,7 @@
 A folder in the layout of transformers, with or without the files that sentence-transformers puts beside it: those say
 how many tokens are read and how states are pooled. Texts go in batches of about equal length in fp32; padding is masked
 out, so a vector moves with its batch by rounding alone (below 1e-6 a number on a CPU), and equal batches give equal
-bits. MiniLM-L6 (22 million weights): 160 prompts/s on one core.
+bits. MiniLM-L6 (22 million weights): 110 prompts a second of processor time.
 
 Not covered: pooling other than the mean, dense layers behind it, prefixes that a model wants before a text (E5's
 "query: "), texts over the model's length, whose end is not read.
