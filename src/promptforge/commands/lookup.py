@@ -164,6 +164,9 @@ def _fate(con: duckdb.DuckDBPyConnection, row_id: str) -> str:
 
 def _tell_selection(con: duckdb.DuckDBPyConnection, run: Run, prompt: str) -> None:
     console = terminal.out()
+    for row in _records(con, "SELECT * FROM arrangement WHERE prompt_id = $id", id=prompt):
+        gain = "" if row["gain"] is None else f", adds {row['gain']:g}"
+        console.print(f"order      place {row['place']:,} of {row['axis']}, block {row['block']:,}{gain}{_held(row)}")
     for row in _records(con, "SELECT * FROM selection WHERE prompt_id = $id", id=prompt):
         console.print(
             f"selection  {row['state']}{'' if row['reason'] is None else ', ' + row['reason']};"
@@ -189,6 +192,13 @@ def _tell_selection(con: duckdb.DuckDBPyConnection, run: Run, prompt: str) -> No
                 "FAILS" if gate["failed"] else "passes",
             )
         console.print(made)
+
+
+def _held(row: Mapping[str, Any]) -> str:
+    """What a cap did to a row's place."""
+    if row["left_over"]:
+        return f"; left over by {row['held']}"
+    return f"; held back by {row['held']} from place {row['turn']:,}" if row["held"] else ""
 
 
 def _yes(value: bool) -> str:
