@@ -2,7 +2,7 @@
 
     python benchmarks/semantic.py FROM --model DIR [--report out.json]   # FROM: folder of real prompts, as for
                                                                          # eval_neardup.py --build; DIR: the encoder
-    python benchmarks/semantic.py --speed                                # 100,000 vectors of 384 numbers; seconds of processor time
+    python benchmarks/semantic.py --speed           # 100,000 vectors of 384 numbers; seconds of processor time
 
 Labelled pairs are made of real prompts: the duplicates and distinct ones of eval_neardup.py, and paraphrases by rules
 below (synonyms, another order of the clauses, a relation told from its other side, an attribute behind its thing). Such
