@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from promptforge import scenes, targets
-from promptforge.records import Axis, SceneObject
+from promptforge.records import Axis, Candidate, SceneObject
+from promptforge.sources import grammar
 from promptforge.sources.writing import captions, lettering, semantics
 from promptforge.sources.writing.draw import Draw
 from promptforge.sources.writing.nounphrases import Draft
-from promptforge.sources.writing.pairs import KINDS, Kind, difference, twins
+from promptforge.sources.writing.pairs import Kind, difference, kinds_of, twins
 
 WRITERS = {
     Axis.IMAGE_QUALITY: captions,
@@ -26,13 +27,9 @@ DRAFT = Draft("color.two", "a red cup and two dogs", (CUP, SceneObject("dog", 2)
 
 def _pairs(axis: Axis, category: str, n: int) -> list[tuple[Draft, Draft, Kind]]:
     writer = WRITERS[axis].writer()
-    kinds = KINDS[axis]
     made = []
     for k in range(n):
-        turn = k % len(kinds)
-        found = twins(
-            lambda draw: writer.write(category, draw), Draw(7, axis, k), Draw(8, axis, k), kinds[turn:] + kinds[:turn]
-        )
+        found = twins(lambda draw: writer.write(category, draw), Draw(7, axis, k), Draw(8, axis, k), kinds_of(axis, k))
         if found is not None:
             made.append(found)
     return made
@@ -106,6 +103,7 @@ def test_a_pair_is_the_same_every_time() -> None:
         ({"text": "a red cup and four dogs", "objects": (CUP, SceneObject("dog", 4))}, "number"),
         ({"text": "a red cup and one dog", "objects": (CUP, SceneObject("dog", 1))}, None),  # is and are would follow
         ({"text": "a red cup and two cats", "objects": (CUP, SceneObject("cat", 2))}, "word"),
+        ({"text": "a red cup and two sleepy cats", "objects": (CUP, SceneObject("cat", 2))}, None),  # sleepy as well
         ({"text": "a red cup or two dogs", "relations": ((0, "right of", 1),)}, "relation"),
         ({"text": "a red cup or two dogs", "relations": ((1, "left of", 0),)}, None),  # roles swapped
         ({"text": "a cup and two dogs", "objects": (replace(CUP, colour=None), DRAFT.objects[1])}, None),  # left out
@@ -131,3 +129,46 @@ def test_what_differs_is_named(change: dict[str, object], kind: str | None) -> N
 def test_one_word_of_a_string_is_a_pair(first: str, second: str, kind: str | None) -> None:
     a, b = (Draft("word.sign", f'a sign that says "{text}"', expected_text=(text,)) for text in (first, second))
     assert difference(a, b) == kind
+
+
+SOURCES = [
+    {"axis": axis, "n": 120, "pairs": True, **more}
+    for axis in WRITERS
+    for more in ({}, {"lengths": {"long": 1}}, {"styles": {"painting": 1}, "lengths": {"medium": 1}})
+]
+
+
+def _rows(params: dict[str, object], seed: int = 5) -> list[Candidate]:
+    source = grammar.build(grammar.Params.model_validate(params), seed)
+    (part,) = source.parts()
+    return list(source.read(part, 0, part.n_rows))
+
+
+@pytest.mark.parametrize("params", SOURCES, ids=lambda params: "-".join(map(str, params.values())))
+def test_a_source_of_pairs_gives_two_rows_each_in_any_cell(params: dict[str, object]) -> None:
+    rows = _rows(params)
+    for first, second in zip(rows[::2], rows[1::2], strict=True):
+        assert first.pair_id == second.pair_id
+        assert first.text != second.text
+        assert first.category == second.category
+        assert first.template == second.template
+        assert first.pair_id is not None
+        assert first.pair_id.split(":")[1].startswith(f"{first.category}/")
+    assert len({row.pair_id for row in rows}) == 60
+
+
+def test_any_range_of_a_source_of_pairs_is_what_the_whole_has() -> None:
+    params = {"axis": "semantic_understanding", "n": 40, "pairs": True}
+    source = grammar.build(grammar.Params.model_validate(params), 5)
+    (part,) = source.parts()
+    assert list(source.read(part, 7, 20)) == _rows(params)[7:20]
+    assert _rows({**params, "n": 80})[:40] == _rows(params)
+    assert (
+        source.parts()[0].digest
+        != grammar.build(grammar.Params(axis="semantic_understanding", n=40), 5).parts()[0].digest
+    )
+
+
+def test_a_half_pair_is_refused() -> None:
+    with pytest.raises(ValueError, match="n is 7; pairs need an even number of rows"):
+        grammar.Params(axis=Axis.TEXT_RENDERING, n=7, pairs=True)

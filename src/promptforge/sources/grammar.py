@@ -9,14 +9,17 @@ Lengths in words: tiny 1 to 5, short 6 to 10, medium 11 to 20, long 21 to 40, pa
 Styles: plain names no medium; photo, painting, drawing, print, illustration, digital and craft name one of that kind.
 Every category can have every length and style, but for tiny: `writable` tells.
 
-Not covered: prompts in other languages than English (the strings to be drawn may be), minimal pairs.
+With `pairs` rows 2j and 2j + 1 are a minimal pair: they share all but one attribute, number, relation, noun or drawn
+word. Their pair_id says which: number:numeracy/any/any:17.
+
+Not covered: prompts in other languages than English (the strings to be drawn may be).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -27,6 +30,7 @@ from promptforge.sources.writing import captions, lettering, lettering_cells, se
 from promptforge.sources.writing.cells import ANY, BANDS, PLAIN, STYLES, Cell, Listed, Mix, Rotation, Wheel, style_kind
 from promptforge.sources.writing.draw import Draw
 from promptforge.sources.writing.nounphrases import Draft
+from promptforge.sources.writing.pairs import kinds_of, twins
 from promptforge.sources.writing.pools import template_bytes, template_names
 
 VERSION = 3
@@ -124,6 +128,10 @@ class Params(BaseModel):
         " weights, lengths or styles",
     )
 
+    pairs: bool = Field(
+        default=False, description="minimal pairs: rows 2j and 2j + 1 differ in one thing, which their pair_id names"
+    )
+
     @field_validator("weights", "lengths", "styles")
     @classmethod
     def _within_bounds(cls, weights: dict[str, int]) -> dict[str, int]:
@@ -141,6 +149,8 @@ class Params(BaseModel):
                     raise ValueError(f"{self.axis.value} has no {kind} {name!r}; it has {', '.join(names)}")
             if weights and kind != "category" and not any(weights.values()):
                 raise ValueError(f"every {kind} has the weight 0; give at least one a weight of 1 or more")
+        if self.pairs and self.n % 2:
+            raise ValueError(f"n is {self.n}; pairs need an even number of rows")
         if self.cells and (self.weights or self.lengths or self.styles):
             raise ValueError("cells stand alone; leave out weights, lengths and styles")
         if not self.cells and not rotation(self.axis, self.weights):
@@ -196,6 +206,13 @@ def rotation(axis: str, weights: Mapping[str, int]) -> tuple[str, ...]:
     return Wheel({name: weights.get(name, own.get(name, 1)) for name in CATEGORIES[axis]}).order
 
 
+class Pair(NamedTuple):
+    """A minimal pair and its pair_id."""
+
+    members: tuple[Draft, Draft]
+    name: str
+
+
 class GrammarSource:
     """One virtual part of n rows."""
 
@@ -203,7 +220,7 @@ class GrammarSource:
         self.axis = params.axis.value
         self.name = params.name or f"grammar-{self.axis}"
         self.licence = LICENCE
-        self._n, self._seed = params.n, seed
+        self._n, self._seed, self._pairs = params.n, seed, params.pairs
         mix = params.mix()
         self._rotation = Listed(params.wanted()) if params.cells else Rotation(mix)
         self._digest = digest_of(
@@ -214,6 +231,7 @@ class GrammarSource:
                 "seed": seed,
                 "axis": self.axis,
                 "rotation": self._rotation.key,
+                **({"pairs": True} if params.pairs else {}),
             }
         )
 
@@ -225,12 +243,33 @@ class GrammarSource:
         """Rows start to stop - 1, about 15,000 a second up to 20 words and 3,000 in paragraphs."""
         if part.digest != self._digest:
             raise ValueError(f"part {part.label} has digest {part.digest[:12]}, this grammar {self._digest[:12]}")
+        last: tuple[int, tuple[Cell, Pair]] | None = None
         for row in range(start, min(stop, self._n)):
-            yield self._candidate(row)
+            if not self._pairs:
+                cell, number = self._rotation.at(row)
+                yield self._candidate(
+                    row, cell, draft(self.axis, cell, Draw(self._seed, f"{self.axis}/{cell}", number))
+                )
+                continue
+            if last is None or last[0] != row // 2:
+                last = (row // 2, self._pair(row // 2))
+            cell, pair = last[1]
+            yield self._candidate(row, cell, pair.members[row % 2], pair.name)
 
-    def _candidate(self, row: int) -> Candidate:
-        cell, number = self._rotation.at(row)
-        found = draft(self.axis, cell, Draw(self._seed, f"{self.axis}/{cell}", number))
+    def _pair(self, turn: int) -> tuple[Cell, Pair]:
+        """Pair `turn` of the source; a first member that has no twin gives way to another."""
+        cell, number = self._rotation.at(turn)
+        kinds = kinds_of(self.axis, number)
+        for attempt in range(TRIES):
+            key = f"{self.axis}/{cell}/pair/{attempt}"
+            chance = Draw(self._seed, f"{key}/chance", number)
+            found = twins(lambda draw: draft(self.axis, cell, draw), Draw(self._seed, key, number), chance, kinds)
+            if found is not None:
+                first, second, kind = found
+                return cell, Pair((first, second), f"{kind}:{cell}:{number}")
+        raise RuntimeError(f"no pair of {self.axis} {cell} in {TRIES} tries")
+
+    def _candidate(self, row: int, cell: Cell, found: Draft, pair: str | None = None) -> Candidate:
         return Candidate(
             row=row,
             text=found.text,
@@ -247,6 +286,7 @@ class GrammarSource:
             ),
             template=found.template,
             style=found.style,
+            pair_id=pair,
         )
 
 

@@ -25,17 +25,22 @@ from promptforge.sources.writing.nounphrases import Draft
 
 Kind = Literal["attribute", "number", "relation", "word", "text"]
 
-#: What the pairs of an axis differ in, in turn; where a draft has no such thing, the next that it has.
-KINDS: Mapping[str, tuple[Kind, ...]] = {
+#: What the pairs of an axis differ in, in turn.
+TURNS: Mapping[str, tuple[Kind, ...]] = {
     Axis.IMAGE_QUALITY: ("attribute", "word", "number"),
     Axis.SEMANTIC_UNDERSTANDING: ("attribute", "number", "relation", "word"),
     Axis.TEXT_RENDERING: ("text",),
 }
+_KINDS: tuple[Kind, ...] = ("attribute", "number", "relation", "text", "word")
 
 MAX_CHANGED = 6  # words of one member that the other has not, at most: "to the left side of" and the like are five
 _TRIES = 6  # other values of one choice: 3 leave 17% of the textures without a twin, 6 some 5%
+_ENOUGH = 100  # rewritings after which any kind of difference will do: a paragraph has 300 choices
 _ATTRIBUTES = ("colour", "shape", "texture", "action")
 _FRAME = ("carrier", "setting", "light", "style")
+
+
+Changed = tuple[Sequence[str], Sequence[str]]  #: words of the first member that the second has not, and the reverse
 
 
 class _Astray(Exception):
@@ -72,6 +77,13 @@ class _Replayed(Draw):
         return self._choices[self._at - 1] % bound
 
 
+def kinds_of(axis: str, turn: int) -> tuple[Kind, ...]:
+    """What pair number `turn` of an axis should differ in, best first: where a draft has no such thing, the next."""
+    turns = TURNS[axis]
+    first = turn % len(turns)
+    return tuple(dict.fromkeys((*turns[first:], *turns[:first], *_KINDS)))
+
+
 def twins(
     write: Callable[[Draw], Draft], draw: Draw, chance: Draw, kinds: Sequence[Kind]
 ) -> tuple[Draft, Draft, Kind] | None:
@@ -82,8 +94,11 @@ def twins(
     recorded = _Recorded(draw)
     first = write(recorded)
     found: dict[Kind, Draft] = {}
+    n_written = 0
     choices = [choice for _, choice in recorded.choices]
     for place in _shuffled(range(len(choices)), chance):
+        if found and n_written > _ENOUGH:
+            break
         bound, choice = recorded.choices[place]
         for _ in range(min(_TRIES, bound - 1)):
             other = (choice + 1 + chance.below(bound - 1)) % bound
@@ -91,6 +106,7 @@ def twins(
                 second = write(_Replayed([*choices[:place], other, *choices[place + 1 :]]))
             except _Astray:
                 continue
+            n_written += 1
             kind = difference(first, second)
             if kind == kinds[0]:
                 return first, second, kind
@@ -102,7 +118,8 @@ def twins(
 
 def difference(first: Draft, second: Draft) -> Kind | None:
     """What alone differs between two drafts of one template; None where nothing does, or more than one thing."""
-    if first.template != second.template or not _is_local(first.text, second.text):
+    changed = _changed(first.text, second.text)
+    if first.template != second.template or changed is None:
         return None
     differing = [
         name
@@ -113,7 +130,7 @@ def difference(first: Draft, second: Draft) -> Kind | None:
         return None
     (name,) = differing
     if name == "objects":
-        return _of_objects(first.objects, second.objects)
+        return _of_objects(first.objects, second.objects, changed)
     if name == "relations":
         return _of_relations(first.relations, second.relations)
     if name == "expected_text":
@@ -121,18 +138,17 @@ def difference(first: Draft, second: Draft) -> Kind | None:
     return "word" if name in _FRAME and getattr(first, name) and getattr(second, name) else None
 
 
-def _is_local(first: str, second: str) -> bool:
-    """Whether the texts differ in one run of words, and in few."""
+def _changed(first: str, second: str) -> Changed | None:
+    """The one run of words in which the texts differ, in either; None where there are several, or it is long."""
     a, b = first.split(), second.split()
-    changed = [block for block in SequenceMatcher(None, a, b, autojunk=False).get_opcodes() if block[0] != "equal"]
-    return (
-        len(changed) == 1
-        and changed[0][0] == "replace"
-        and max(changed[0][2] - changed[0][1], changed[0][4] - changed[0][3]) <= MAX_CHANGED
-    )
+    blocks = [block for block in SequenceMatcher(None, a, b, autojunk=False).get_opcodes() if block[0] != "equal"]
+    if len(blocks) != 1 or blocks[0][0] != "replace":
+        return None
+    _, a0, a1, b0, b1 = blocks[0]
+    return (a[a0:a1], b[b0:b1]) if max(a1 - a0, b1 - b0) <= MAX_CHANGED else None
 
 
-def _of_objects(first: Sequence[SceneObject], second: Sequence[SceneObject]) -> Kind | None:
+def _of_objects(first: Sequence[SceneObject], second: Sequence[SceneObject], changed: Changed) -> Kind | None:
     if len(first) != len(second):
         return None
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a != b]
@@ -143,11 +159,18 @@ def _of_objects(first: Sequence[SceneObject], second: Sequence[SceneObject]) -> 
     if len(differing) != 1:
         return None
     (name,) = differing
-    if name == "noun":
-        return "word"
+    if name == "noun":  # and no adjective that the scene does not hold
+        alone = all(
+            _after_article(words) == len(item.noun.split()) for words, item in zip(changed, (a, b), strict=True)
+        )
+        return "word" if alone else None
     if name == "count":
         return "number" if min(a.count, b.count) > 1 else None
     return "attribute" if getattr(a, name) and getattr(b, name) else None
+
+
+def _after_article(words: Sequence[str]) -> int:
+    return len(words) - (words[0].casefold() in ("a", "an"))
 
 
 def _of_relations(first: Sequence[tuple[int, str, int]], second: Sequence[tuple[int, str, int]]) -> Kind | None:
