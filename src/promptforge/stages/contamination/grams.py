@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,8 @@ from promptforge.stages.contamination.words import Words
 from promptforge.stages.hashing import I64, U64
 
 _STEP = 0x9E3779B97F4A7C15
-_SPREAD = np.uint64(0xD6E8FEB86659FD93)
-_BACK = np.uint64(pow(0xD6E8FEB86659FD93, -1, 1 << 64))
 _BITS = (12, 23)
+Hashes = TypeVar("Hashes", np.uint64, np.int64)
 NAMED = 2  #: mark of an n-gram that is in the table
 KNOWN = 1  #: mark of an n-gram that the list has
 
@@ -52,8 +52,8 @@ def places(words: Words, n: int) -> tuple[U64, I64]:
 class Table:
     """n-grams, each with the prompts that hold it: `owners[spans[i]:spans[i + 1]]` of `keys[i]`.
 
-    `keys` are the hashes times a constant, ascending, so their top bits lead to them: `starts` by these bits. `marks`
-    by some bits more say what a hash may be, NAMED and KNOWN; some that are neither are marked as well.
+    `keys` are hashes, ascending, so their top bits lead to them: `starts` by these bits. `marks` by some bits more say
+    what a hash may be, NAMED and KNOWN; some that are neither are marked as well.
     """
 
     n: int
@@ -64,26 +64,28 @@ class Table:
     marks: npt.NDArray[np.uint8]
 
     @classmethod
-    def of(cls, n: int, values: U64, owners: I64, known: U64 | None = None) -> Table:
-        """A table of these n-grams, with the owner of each; `known` are others to be marked."""
-        values, number = numbered(values * _SPREAD)
-        pairs = once((number << 32) | owners)
+    def of(cls, n: int, values: U64, owners: I64) -> Table:
+        """A table of these n-grams, with the owner of each."""
+        each, number = numbered(values)
+        return cls.of_pairs(n, each, once((number << 32) | owners))
+
+    @classmethod
+    def of_pairs(cls, n: int, each: U64, pairs: I64) -> Table:
+        """A table of n-grams by their place in `each`, in the high half of a pair, and their owners, in the low half.
+
+        `pairs` ascend, each once. What of `each` is in no pair is known, but leads to none.
+        """
         number, owners = pairs >> 32, pairs & 0xFFFFFFFF
+        first = np.flatnonzero(np.append(True, number[1:] != number[:-1])) if len(number) else number
+        values = each[number[first]]
         bits = _bits(len(values), 1)
         starts = np.zeros((1 << bits) + 1, np.int32)
         np.cumsum(np.bincount(_top(values, bits), minlength=1 << bits), out=starts[1:])
-        bits = _bits(max(len(values), 0 if known is None else len(known)), 4)
+        bits = _bits(len(each), 4)
         marks = np.zeros(1 << bits, np.uint8)
-        if known is not None:
-            marks[_top(known * _SPREAD, bits)] = KNOWN
+        marks[_top(each, bits)] = KNOWN
         marks[_top(values, bits)] = KNOWN | NAMED
-        spans = np.zeros(len(values) + 1, np.int64)
-        np.cumsum(np.bincount(number, minlength=len(values)), out=spans[1:])
-        return cls(n, values, spans, owners, starts, marks)
-
-    def values(self) -> U64:
-        """The n-grams' hashes, in the order of `keys`."""
-        return self.keys * _BACK
+        return cls(n, values, np.append(first, len(number)), owners, starts, marks)
 
     def find(self, words: Words, at: I64 | None = None) -> tuple[I64, I64]:
         """Text and number of the key wherever a text holds an n-gram of the table; `at`: the places to look at."""
@@ -91,11 +93,11 @@ class Table:
             return self.marked(words)[0]
         if not len(at):
             return at, at
-        return self._keys_of(words, at, grams_at(words.hashes, self.n, at) * _SPREAD)
+        return self._keys_of(words, at, grams_at(words.hashes, self.n, at))
 
     def marked(self, words: Words) -> tuple[tuple[I64, I64], npt.NDArray[np.uint8]]:
         """Text and key as `find` gives them, and the mark of the n-gram at each place, over the ends of texts too."""
-        found = grams(words.hashes, self.n) * _SPREAD
+        found = grams(words.hashes, self.n)
         if not len(found):
             none = np.empty(0, np.int64)
             return (none, none), np.empty(0, np.uint8)
@@ -138,23 +140,28 @@ def spread_out(starts: I64, size: I64) -> I64:
 
 
 def numbered(values: U64) -> tuple[U64, I64]:
-    """Each value once, in order, and for each of all the place of its own there."""
-    order = np.argsort(values)
-    values = values[order]
-    fresh = np.ones(len(values), bool)
-    fresh[1:] = values[1:] != values[:-1]
-    place = np.empty(len(values), np.int64)
-    place[order] = np.cumsum(fresh) - 1
-    return values[fresh], place
+    """Each value once, in order, and for each of all the place of its own there.
+
+    Found by their top bits, as they are hashes; an argsort, or a binary search of each, takes two to six times as long.
+    """
+    each = once(values)
+    bits = _bits(len(each), 3)
+    table = np.zeros(1 << bits, np.int32)
+    table[_top(each, bits)] = np.arange(len(each), dtype=np.int32)
+    if not len(each):
+        return each, np.empty(0, np.int64)
+    place = table[_top(values, bits)].astype(np.int64)
+    left = np.flatnonzero(each[place] != values)  # two in one slot
+    place[left] = np.searchsorted(each, values[left])
+    return each, place
 
 
-def once(values: I64) -> I64:
+def once(values: npt.NDArray[Hashes]) -> npt.NDArray[Hashes]:
     """Each value once, in order; np.unique hashes first, which takes up to a hundred times as long."""
     values = np.sort(values)
     fresh = np.ones(len(values), bool)
     fresh[1:] = values[1:] != values[:-1]
-    found: I64 = values[fresh]
-    return found
+    return values[fresh]
 
 
 def _bits(n: int, more: int) -> int:
@@ -162,8 +169,7 @@ def _bits(n: int, more: int) -> int:
 
 
 def _top(values: U64, bits: int) -> I64:
-    found: I64 = (values >> np.uint64(64 - bits)).astype(np.int64)
-    return found
+    return (values >> np.uint64(64 - bits)).view(np.int64)
 
 
 def counted(values: I64) -> tuple[I64, I64]:

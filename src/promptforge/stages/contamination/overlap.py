@@ -24,7 +24,7 @@ class Held:
         self.each, number = numbered(value)  # the distinct n-grams of the list, in order
         both = once((owner << 32) | number)
         self.n, self.owner = n, both >> 32
-        number = both & 0xFFFFFFFF
+        self.number = number = both & 0xFFFFFFFF
         self.value = self.each[number]
         self.spread: I64 = np.bincount(number)[number].astype(np.int64)  # prompts that hold this n-gram
         self.starts = np.searchsorted(self.owner, np.arange(len(words) + 1)).astype(np.int64)
@@ -89,7 +89,7 @@ class Coverage:
         self._least = np.maximum(n_rare - np.floor((1 - share) * size + 1e-9).astype(np.int64), 1)
         self.n = n
         self._need = np.ceil(share * size - 1e-9).astype(np.int64)
-        self._table = Table.of(n, held.value[rare], held.owner[rare], held.each)
+        self._table = Table.of_pairs(n, held.each, np.sort((held.number[rare] << 32) | held.owner[rare]))
 
     def find(self, words: Words) -> tuple[I64, I64, Floats, npt.NDArray[np.uint8]]:
         """Text, prompt, share of the prompt's n-grams in the text; and which n-grams of all texts the list may have."""

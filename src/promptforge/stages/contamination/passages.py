@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from promptforge import lexicon
-from promptforge.stages.contamination.grams import Table, grams, numbered, places
+from promptforge.stages.contamination.grams import Table, grams, numbered, once, places
 from promptforge.stages.contamination.words import Words, read_words
 from promptforge.stages.hashing import I64, U64
 from promptforge.stages.resemblance.vocabulary import IGNORED, MANNER, MEDIUM, POLISH, kinds_of_words
@@ -32,11 +32,11 @@ class Passages:
     def __init__(self, words: Words, n: int, telling: Telling, min_words: int, most: int) -> None:
         value, owner = places(words, n)
         keep = telling.of(n) & (np.diff(words.offsets)[owner] >= min_words)
-        table = Table.of(n, value[keep], owner[keep])
-        size = np.diff(table.spans)
-        few = np.repeat(size <= most, size)
+        each, number = numbered(value[keep])
+        pairs = once((number << 32) | owner[keep])
+        spread = np.bincount(pairs >> 32, minlength=len(each))
         self.n = n
-        self._table = table if few.all() else Table.of(n, np.repeat(table.values(), size)[few], table.owners[few])
+        self._table = Table.of_pairs(n, each, pairs[spread[pairs >> 32] <= most])
 
     def find(self, words: Words, at: I64) -> tuple[I64, I64, I64]:
         """Text, prompt, and how many of its telling n-grams stand in the text; `at`: the places to look at."""
@@ -48,10 +48,10 @@ class Telling:
 
     def __init__(self, words: Words, least: float) -> None:
         self._words, self._least = words, least
-        weak = _weak()
-        at = np.minimum(np.searchsorted(weak, words.hashes), len(weak) - 1)
-        self._content = _summed((weak[at] != words.hashes).astype(np.float64))
-        self._first, step = _surprise(words)
+        each, number = numbered(words.hashes)
+        strong = np.isin(each, _weak(), invert=True)
+        self._content = _summed(strong[number].astype(np.float64))
+        self._first, step = _surprise(words.hashes, np.bincount(number)[number])
         self._steps = _summed(step)
 
     def of(self, n: int) -> npt.NDArray[np.bool_]:
@@ -67,23 +67,16 @@ class Telling:
         return found
 
 
-def _surprise(words: Words) -> tuple[Floats, Floats]:
+def _surprise(hashes: U64, count: I64) -> tuple[Floats, Floats]:
     """Minus the log of each word's chance, alone and behind the word before it, counted without its own place."""
-    hashes = words.hashes
-    count = _times(hashes)
     alone = -np.log(np.maximum(count - 1, 0.5) / max(len(hashes), 1))
     behind = np.zeros(len(hashes))
     if len(hashes) > 1:
-        pair = _times(grams(hashes, 2))
+        _, number = numbered(grams(hashes, 2))
+        pair = np.bincount(number)[number]
         known = -np.log(np.maximum(pair - 1, 1) / np.maximum(count[:-1] - 1, 1))
         behind[1:] = np.where(pair > 1, known, alone[1:] - np.log(_BACK_OFF))
     return alone, behind
-
-
-def _times(values: U64) -> I64:
-    """How often each value comes in all."""
-    _, number = numbered(values)
-    return np.bincount(number)[number].astype(np.int64)
 
 
 def _summed(values: Floats) -> Floats:

@@ -85,7 +85,15 @@ def skeletons(texts: pa.Array, words: Words) -> U64:
 
     Neighbouring blanks of one kind count as one, so "a golden retriever" is as good as "a dog".
     """
-    words = _unquoted(texts, words)
+    found = _of_words(words)
+    marked = _with_odd_marks(texts)
+    if len(marked):  # read again with one blank for each quoted text
+        bare = pc.replace_substring_regex(texts.take(pa.array(marked)), _QUOTED, f" {_TEXT} ")
+        found[marked] = _of_words(read_words(bare))
+    return found
+
+
+def _of_words(words: Words) -> U64:
     if not len(words.hashes):
         return np.zeros(len(words), np.uint64)
     found, blank = _filled(words)
@@ -120,25 +128,17 @@ def _in_order(hashes: U64, offsets: I64) -> U64:
     return found
 
 
-def _unquoted(texts: pa.Array, words: Words) -> Words:
-    """The words with one blank for each quoted text; texts with curly or single ones are read again."""
-    texts = pc.fill_null(texts, "")
-    some = pc.or_(pc.match_substring(texts, " '"), pc.starts_with(texts, "'"))
-    some = pc.or_(some, pc.invert(pc.string_is_ascii(texts)))
-    marked = np.flatnonzero(some.to_numpy(zero_copy_only=False))
-    if not len(marked):
-        return words
-    bare = pc.replace_substring_regex(texts.take(pa.array(marked)), _QUOTED, f" {_TEXT} ")
-    own = read_words(bare)
-    size = np.diff(words.offsets)
-    size[marked] = np.diff(own.offsets)
-    offsets = np.zeros(len(words) + 1, np.int64)
-    np.cumsum(size, out=offsets[1:])
-    hashes = np.empty(int(offsets[-1]), np.uint64)
-    quoted = np.zeros(len(hashes), bool)
-    other = np.ones(len(words), bool)
-    other[marked] = False
-    mine, kept = np.repeat(other, size), np.repeat(other, np.diff(words.offsets))
-    hashes[mine], quoted[mine] = words.hashes[kept], words.quoted[kept]
-    hashes[~mine], quoted[~mine] = own.hashes, own.quoted
-    return Words(hashes, offsets, words.letters, quoted)
+def _with_odd_marks(texts: pa.Array) -> I64:
+    """Texts that may hold curly or single quotation marks."""
+    if not len(texts):
+        return np.empty(0, np.int64)
+    texts = pc.fill_null(texts, "").cast(pa.large_string())
+    _, place, data = texts.buffers()
+    offsets = np.frombuffer(place, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    body = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    at = offsets[0] + np.flatnonzero(body[offsets[0] : offsets[-1]] == ord("'"))
+    row = np.searchsorted(offsets, at, side="right") - 1
+    opens = (at == offsets[row]) | (body[at - 1] == ord(" "))
+    some = pc.invert(pc.string_is_ascii(texts)).to_numpy(zero_copy_only=False)
+    some[row[opens]] = True
+    return np.flatnonzero(some)

@@ -127,8 +127,10 @@ def _quoted(body: npt.NDArray[np.uint8], starts: I64, offsets: I64) -> Mask:
     count = np.diff(before)
     number = np.arange(len(marks)) - np.repeat(before[:-1], count)
     closed = np.repeat(count % 2 == 0, count)
-    word = np.searchsorted(starts, marks)
-    np.add.at(change, word[closed & (number % 2 == 0)], np.int8(1))
-    np.add.at(change, word[closed & (number % 2 == 1)], np.int8(-1))
+    word = np.searchsorted(starts, marks[closed])
+    # Bounds of neighbouring quotes may fall on one word, so they are counted, not set.
+    opening = number[closed] % 2 == 0
+    change += np.bincount(word[opening], minlength=len(change)).astype(np.int8)
+    change -= np.bincount(word[~opening], minlength=len(change)).astype(np.int8)
     found: Mask = np.cumsum(change[:-1], dtype=np.int8) > 0
     return found
