@@ -50,7 +50,7 @@ def connect(
 
 
 def memory_limit() -> int:
-    """Bytes that a query may hold before it spills to disk: a quarter of what this process may have.
+    """Bytes that a query may hold before it spills to disk: two fifths of what this process may have, 4 GiB at most.
 
     That is the machine's memory, or the limit of its control group (a container, a batch job) where that is less. By
     default DuckDB takes 80% of the machine, which leaves no room for the arrays of the stage that asks. Never under
@@ -64,7 +64,7 @@ def memory_limit() -> int:
             continue
         if said.isdigit():  # "max" is none
             have = min(have, int(said))
-    return max(have // 4, 256 << 20)
+    return min(max(have * 2 // 5, 256 << 20), 4 << 30)
 
 
 def _limit_files() -> Iterator[Path]:

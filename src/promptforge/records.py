@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
@@ -123,7 +123,11 @@ class Scene:
 
     def to_json(self) -> str:
         """Canonical JSON, the form of the column prompts.scene."""
-        return canonical_json(asdict(self))
+        # dataclasses.asdict copies every value deeply: it took a sixth of the time of the stage generate.
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("objects", "relations"):
+            plain[name] = [{key: getattr(item, key) for key in item.__slots__} for item in plain[name]]
+        return canonical_json(plain)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
