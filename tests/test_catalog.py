@@ -12,6 +12,7 @@ import pytest
 
 from promptforge import catalog, schema
 from promptforge.errors import ConfigError, StoreFault
+from promptforge.files import SPILL
 from promptforge.lock import Lock
 from promptforge.store import Commit, Store
 
@@ -153,3 +154,16 @@ def test_a_quote_in_a_name_is_no_way_out_of_the_statement(tmp_path: Path) -> Non
     with catalog.open_run(root) as own:
         for database in (con, own):
             assert database.sql("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'hacked'").fetchall() == [(0,)]
+
+
+def test_a_query_spills_into_the_run_folder_within_a_stated_part_of_the_memory(tmp_path: Path) -> None:
+    with catalog.connect(Store(tmp_path), []) as con:
+        ((folder, limit),) = con.sql(
+            "SELECT current_setting('temp_directory'), current_setting('memory_limit')"
+        ).fetchall()
+    assert folder == str(tmp_path / SPILL)
+    # DuckDB says it in MiB or GiB with one decimal
+    number, unit = limit.split()
+    stated = float(number) * {"MiB": 2**20, "GiB": 2**30}[unit]
+    assert abs(stated - catalog.memory_limit()) <= 0.06 * 2**30
+    assert 256 * 2**20 <= catalog.memory_limit() <= 4 * 2**30
