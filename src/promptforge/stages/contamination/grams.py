@@ -14,8 +14,8 @@ from promptforge.stages.hashing import I64, U64
 _STEP = 0x9E3779B97F4A7C15
 _BITS = (12, 23)
 Hashes = TypeVar("Hashes", np.uint64, np.int64)
-NAMED = 2  #: mark of an n-gram that is in the table
-KNOWN = 1  #: mark of an n-gram that the list has
+#: Marks of an n-gram: the list has it; and it is in the table as well, which is the higher one. 0: neither.
+KNOWN, NAMED = 1, 2
 
 
 def grams(hashes: U64, n: int) -> U64:
@@ -70,10 +70,11 @@ class Table:
         return cls.of_pairs(n, each, once((number << 32) | owners))
 
     @classmethod
-    def of_pairs(cls, n: int, each: U64, pairs: I64) -> Table:
+    def of_pairs(cls, n: int, each: U64, pairs: I64, *, marked: bool = True) -> Table:
         """A table of n-grams by their place in `each`, in the high half of a pair, and their owners, in the low half.
 
-        `pairs` ascend, each once. What of `each` is in no pair is known, but leads to none.
+        `pairs` ascend, each once. What of `each` is in no pair is known, but leads to none. Without `marked` there are
+        no marks, and `find` needs the places to look at.
         """
         number, owners = pairs >> 32, pairs & 0xFFFFFFFF
         first = np.flatnonzero(np.append(True, number[1:] != number[:-1])) if len(number) else number
@@ -81,10 +82,12 @@ class Table:
         bits = _bits(len(values), 1)
         starts = np.zeros((1 << bits) + 1, np.int32)
         np.cumsum(np.bincount(_top(values, bits), minlength=1 << bits), out=starts[1:])
-        bits = _bits(len(each), 4)
-        marks = np.zeros(1 << bits, np.uint8)
-        marks[_top(each, bits)] = KNOWN
-        marks[_top(values, bits)] = KNOWN | NAMED
+        marks = np.zeros(0, np.uint8)
+        if marked:
+            bits = _bits(len(each), 4)
+            marks = np.zeros(1 << bits, np.uint8)
+            marks[_top(each, bits)] = KNOWN
+            marks[_top(values, bits)] = NAMED
         return cls(n, values, np.append(first, len(number)), owners, starts, marks)
 
     def find(self, words: Words, at: I64 | None = None) -> tuple[I64, I64]:
@@ -102,7 +105,7 @@ class Table:
             none = np.empty(0, np.int64)
             return (none, none), np.empty(0, np.uint8)
         marks = self.marks[_top(found, len(self.marks).bit_length() - 1)]
-        at = np.flatnonzero(marks & NAMED)
+        at = np.flatnonzero(marks >= NAMED)
         return self._keys_of(words, at, found[at]), marks
 
     def _keys_of(self, words: Words, at: I64, value: U64) -> tuple[I64, I64]:

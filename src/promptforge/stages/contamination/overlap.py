@@ -43,7 +43,7 @@ class Held:
         if not len(key):
             return shares
         # A table of bits leaves few pairs to compare exactly: a binary search costs ten times as much as a look.
-        bits = np.uint64(64 - min(len(key).bit_length() + 4, 24))
+        bits = np.uint64(64 - min(len(key).bit_length() + 3, 24))
         table = np.zeros(1 << int(64 - bits), bool)
         table[_slot(key, bits)] = True
         place = np.searchsorted(some, row).astype(np.uint64)
@@ -95,7 +95,7 @@ class Coverage:
         """Text, prompt, share of the prompt's n-grams in the text; and which n-grams of all texts the list may have."""
         (row, key), marks = self._table.marked(words)
         known = np.zeros(len(words.hashes) + 1, np.int64)
-        np.cumsum(marks & KNOWN, out=known[1 : len(marks) + 1])
+        np.cumsum(marks >= KNOWN, out=known[1 : len(marks) + 1])
         known[len(marks) + 1 :] = known[len(marks)]
         n_known = known[words.offsets[1:]] - known[words.offsets[:-1]]
         row, prompt, count = self._table.expand(row, key)
@@ -113,8 +113,7 @@ def _key(row: U64, value: U64) -> U64:
 
 
 def _slot(key: U64, shift: np.uint64) -> I64:
-    found: I64 = ((key * np.uint64(0x9E3779B97F4A7C15)) >> shift).astype(np.int64)
-    return found
+    return ((key * np.uint64(0x9E3779B97F4A7C15)) >> shift).view(np.int64)
 
 
 def chosen(words: Words, rows: I64) -> Words:

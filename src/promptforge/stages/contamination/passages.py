@@ -36,7 +36,7 @@ class Passages:
         pairs = once((number << 32) | owner[keep])
         spread = np.bincount(pairs >> 32, minlength=len(each))
         self.n = n
-        self._table = Table.of_pairs(n, each, pairs[spread[pairs >> 32] <= most])
+        self._table = Table.of_pairs(n, each, pairs[spread[pairs >> 32] <= most], marked=False)
 
     def find(self, words: Words, at: I64) -> tuple[I64, I64, I64]:
         """Text, prompt, and how many of its telling n-grams stand in the text; `at`: the places to look at."""
