@@ -11,7 +11,7 @@ import pytest
 from promptforge import catalog
 from promptforge.errors import ConfigError, SourceFault
 from promptforge.recipe import validate
-from promptforge.stages import pipeline
+from promptforge.stages import pipeline, progress
 from promptforge.stages.parts import resolve
 from promptforge.stages.run import Run, prepare
 
@@ -149,6 +149,20 @@ def test_the_files_place_changes_nothing_and_their_content_does(tmp_path: Path) 
     (tmp_path / "c" / "lists" / "bench.txt").write_text("a dog\n", "utf-8")
     assert digest(changed) != first
     assert digest(_run(tmp_path / "d", {"action": {"exact": "flag"}})) != first
+
+
+def test_rows_of_a_benchmark_that_cannot_be_read_are_counted_and_told(tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    listed = tmp_path / "lists" / "bench.jsonl"
+    listed.write_text(json.dumps({"q": BENCHMARK[0]}) + "\n{\n" + json.dumps({"q": 7}) + "\n")
+    run = _run(tmp_path, {"path": str(listed), "column": "q"})
+    _through(run)
+    (commit,) = run.store.commits("decontaminate")
+    assert commit.counts["benchmark_prompts"] == 1
+    assert commit.counts["unreadable_in_bench"] == 2
+    assert progress.meter(run.root).notes == [
+        "benchmark bench: 2 rows could not be read, so no prompt was compared with them"
+    ]
 
 
 def test_done_work_is_found_again(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ _ROWS = """
 SELECT row_id, prompt_id, text_clean, array_to_string(expected_text, ' ') AS expected, axis, scene
 FROM kept ORDER BY row_id
 """
+#: Names in a commit's counts: distinct prompts of all benchmarks, and rows that could not be read, by benchmark.
+_LISTED, _UNREADABLE = "benchmark_prompts", "unreadable_in_"
 _ACTIONS = ("off", "flag", "drop")
 #: Reason of a flag by a rule that proves no copy; all else is `contaminated`.
 _REASONS = {"scene": "same_scene", "other_scene": "other_scene", "skeleton": "shared_skeleton"}
@@ -75,9 +77,24 @@ def unit(run: Run, commits: Sequence[Commit]) -> Unit:
         decided = pa.concat_tables([arrow_schema("verdicts").empty_table(), *verdicts])
         dropped = int(np.count_nonzero(np.array(decided["verdict"].to_pylist()) == "drop"))
         counts = {"rows": n_rows, "hits": hits.num_rows, "dropped": dropped, "flagged": decided.num_rows - dropped}
+        counts[_LISTED] = len(known.texts)
+        counts |= {
+            f"{_UNREADABLE}{item.name}": lost
+            for item, lost in zip(settings.benchmarks, known.unreadable, strict=True)
+            if lost
+        }
         return {"contamination": hits, "verdicts": decided}, counts
 
     return Unit("decontaminate", "all", digest, make)
+
+
+def left_out(commit: Commit) -> list[str]:
+    """A line for each benchmark of which rows could not be read: they were compared with nothing."""
+    lost = {name.removeprefix(_UNREADABLE): n for name, n in commit.counts.items() if name.startswith(_UNREADABLE)}
+    return [
+        f"benchmark {name}: {n:,} {'row' if n == 1 else 'rows'} could not be read, so no prompt was compared with them"
+        for name, n in sorted(lost.items())
+    ]
 
 
 def _batch(rows: pa.Table) -> find.Rows:

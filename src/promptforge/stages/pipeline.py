@@ -138,7 +138,9 @@ def make_decontaminate(root: Path) -> Tally:
     run = open_run(root)
     if run.decontaminate is None:
         return Tally("decontaminate")
-    _, tally = run.work(decontaminate.unit(run, _deduplicated(run)))
+    commit, tally = run.work(decontaminate.unit(run, _deduplicated(run)))
+    for line in decontaminate.left_out(commit):
+        meter(root).note(line)
     return tally
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +16,14 @@ from promptforge.records import Scene
 from promptforge.sources import grammar
 from promptforge.stages.contamination.find import Index, Rows
 from promptforge.stages.contamination.grams import Table, grams, places
+from promptforge.stages.contamination.near import Contents
 from promptforge.stages.contamination.overlap import Coverage
 from promptforge.stages.contamination.settings import RULES, Benchmark, DecontaminateSettings
 from promptforge.stages.contamination.skeleton import skeletons
 from promptforge.stages.contamination.words import read_words
+from promptforge.stages.resemblance.features import features, hash_strings, joined
+from promptforge.stages.resemblance.jaccard import similarities
+from promptforge.stages.resemblance.settings import DedupSettings
 
 LIST = (
     "a dog on the left of a cat",
@@ -98,6 +104,55 @@ def test_other_roles_are_a_copy_where_the_axis_is_not_semantic(index: Index) -> 
 def test_another_text_to_be_drawn_is_no_near_copy(index: Index) -> None:
     assert _hits(index, 'a neon sign that reads "Open Late", 8k')[4] in {"contained", "near"}
     assert 4 not in _hits(index, 'a neon sign that reads "Art", 8k')
+
+
+def test_near_copies_are_those_of_an_index_that_reads_the_strings_of_every_prompt(eval_data: Path) -> None:
+    lists = {
+        name: eval_data / f"{name}.jsonl" for name in ("flow_grpo_ocr_test", "glyphcontrol_simplebench", "drawbench")
+    }
+    read = [
+        json.loads(line)["prompt"] for path in lists.values() for line in path.read_text("utf-8").split("\n") if line
+    ]
+    listed = sorted({texts.clean(text).text for text in read})[::3]
+    rng = random.Random(4)
+    rows = listed + [_loosened(text, rng) for text in listed] + rng.sample(read, 300)
+    column, prompts = pa.array(rows, pa.string()), pa.array(listed, pa.string())
+
+    def strings(some: Sequence[str]) -> pa.Array:
+        return pa.array([" ".join(targets.parse(text).strings) for text in some], pa.string())
+
+    lazy = Contents(listed, prompts, 0.8)
+    expected = strings(rows)
+    half = len(rows) // 2
+    found = [
+        {(at + a, b): value for a, b, value in zip(*(part.tolist() for part in parts), strict=True)}
+        for at, parts in (
+            (
+                0,
+                lazy.find(column[:half], expected[:half]),
+            ),  # the second batch meets prompts that were read for the first
+            (half, lazy.find(column[half:], expected[half:])),
+        )
+    ]
+    settings = DedupSettings(threshold=0.8)
+    mine = features(column, settings, hash_strings(expected))
+    theirs = features(prompts, settings, hash_strings(strings(listed)))
+    row, prompt = np.nonzero(mine.facts[:, None] == theirs.facts[None, :])
+    share = similarities(joined([mine, theirs]), row, prompt + len(rows))
+    both = mine.media[row] & theirs.media[prompt]
+    good = (share >= 0.8) & ((both == mine.media[row]) | (both == theirs.media[prompt]))
+    plain = {
+        (a, b): value
+        for a, b, value in zip(row[good].tolist(), prompt[good].tolist(), share[good].tolist(), strict=True)
+    }
+    assert found[0] | found[1] == plain
+    assert len(plain) > len(listed)
+
+
+def _loosened(text: str, rng: random.Random) -> str:
+    """With style behind it, without its quotation marks, or with other strings to be drawn."""
+    kind = rng.randrange(3)
+    return f"{text}, 8k" if kind == 0 else text.replace('"', "") if kind == 1 else text.replace("e", "a")
 
 
 def test_a_batch_gives_what_its_rows_give_alone(index: Index) -> None:

@@ -1,18 +1,27 @@
-"""The benchmarks' prompts: read and cleaned as a run's own rows are, each folded text once."""
+"""The benchmarks' prompts: read and cleaned as a run's own rows are, each folded text once.
+
+A row that cannot be read is counted, since it proves nothing of the set; one without a visible character is no prompt.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from promptforge.errors import SourceFault
-from promptforge.protocols import Source
+from promptforge.protocols import Source, SourcePart
 from promptforge.records import digest_of
 from promptforge.sources import files, hub
 from promptforge.sources.readers.columns import MappedField
 from promptforge.stages.contamination.settings import Benchmark
 from promptforge.texts import clean, fold
+
+#: A folder with that many .txt files, that share of them of one line, holds a prompt a file: DPG-Bench's has 1,065.
+#: Lists have a prompt a line and hundreds of lines, so a list among them is no such folder.
+_MIN_FILES, _ONE_LINE = 10, 0.9
+_TEXT_FILE = re.compile(r"\.txt(?: \(\d+\))?\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +35,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Every distinct prompt of the benchmarks, in their order; `members` says where each stands, at least once."""
+    """Every distinct prompt of the benchmarks, in their order; `members` says where each stands, at least once.
+
+    `unreadable`: rows of each benchmark that could not be read.
+    """
 
     texts: tuple[str, ...]
     members: tuple[tuple[Member, ...], ...]
+    unreadable: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, sets: Sequence[Sequence[str]]) -> Prompts:
@@ -42,7 +55,7 @@ class Prompts:
         return _distinct([(text, member) for text, member in numbered if text])
 
 
-def _distinct(found: Sequence[tuple[str, Member]]) -> Prompts:
+def _distinct(found: Sequence[tuple[str, Member]], unreadable: Sequence[int] = ()) -> Prompts:
     places: dict[str, int] = {}
     texts: list[str] = []
     members: list[list[Member]] = []
@@ -52,7 +65,7 @@ def _distinct(found: Sequence[tuple[str, Member]]) -> Prompts:
             texts.append(text)
             members.append([])
         members[place].append(member)
-    return Prompts(tuple(texts), tuple(map(tuple, members)))
+    return Prompts(tuple(texts), tuple(map(tuple, members)), tuple(unreadable))
 
 
 def _source(benchmark: Benchmark) -> Source:
@@ -89,15 +102,29 @@ def _content(item: Benchmark) -> list[Any]:
 def read(benchmarks: Sequence[Benchmark]) -> Prompts:
     """The prompts of all places. Raises SourceFault for a file without the column, or a benchmark without a prompt."""
     found: list[tuple[str, Member]] = []
+    unreadable = [0] * len(benchmarks)
     for number, item in enumerate(benchmarks):
         source, before = _source(item), len(found)
+        whole = _whole_files(item, source.parts())
         for part in source.parts():
-            for candidate in source.read(part, 0, part.n_rows):
-                text = clean(candidate.text).text if candidate.text is not None else ""
-                if text:
-                    found.append((text, Member(number, part.label, candidate.row)))
+            rows = list(source.read(part, 0, part.n_rows))
+            unreadable[number] += sum(row.fault not in (None, "empty") for row in rows)
+            said = [(row.row, row.text) for row in rows if row.text is not None]
+            if part.label in whole and said:
+                said = [(0, "\n".join(text for _, text in said))]
+            cleaned = [(row, clean(text).text) for row, text in said]
+            found += [(text, Member(number, part.label, row)) for row, text in cleaned if text]
         if len(found) == before:
             raise SourceFault(
                 f"{item.path or item.dataset}: benchmark {item.name!r} has no readable prompt; expected at least one"
             )
-    return _distinct(found)
+    return _distinct(found, unreadable)
+
+
+def _whole_files(item: Benchmark, parts: Sequence[SourcePart]) -> frozenset[str]:
+    """Labels of the files that are one prompt each."""
+    plain = [part for part in parts if _TEXT_FILE.search(part.label)] if item.path is not None else []
+    one_line = sum(part.n_rows <= 1 for part in plain)
+    told = len(plain) >= _MIN_FILES and one_line >= _ONE_LINE * len(plain)
+    chosen = told if item.one_prompt_a_file is None else item.one_prompt_a_file
+    return frozenset(part.label for part in plain) if chosen else frozenset()

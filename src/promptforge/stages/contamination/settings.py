@@ -43,6 +43,11 @@ class Benchmark(BaseModel):
     column: str | None = Field(
         None, description="column of the prompts; left out: prompt, text or caption, whichever is there"
     )
+    one_prompt_a_file: bool | None = Field(
+        None,
+        description="every .txt file is one prompt, whatever its lines, as in DPG-Bench's folder; false: every line is;"
+        " left out: true where nine of ten .txt files, and of ten at least, have one line",
+    )
     action: dict[Rule, Action] = Field(
         default_factory=dict,
         description="rule -> drop, flag or off; left out: drop, but flag for scene, other_scene and skeleton",
@@ -55,6 +60,8 @@ class Benchmark(BaseModel):
             raise ValueError(f"{self.name} has {seen} of path and dataset; give path for files, dataset for a hub id")
         if self.dataset is not None:
             layout.check(self.dataset, self.revision)
+            if self.one_prompt_a_file is not None:
+                raise ValueError(f"{self.name}: one_prompt_a_file goes with path, and there is a dataset")
         elif odd := sorted({"revision", "config", "split"} & self.model_fields_set):
             raise ValueError(f"{self.name}: {odd[0]} goes with dataset, and there is a path")
         return self
