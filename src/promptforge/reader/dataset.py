@@ -1,20 +1,9 @@
-"""What a trainer imports: the prompts and pictures of a published data set, checked before they are used.
-
-    rows = prompts("runs/mini/dataset")                       a list of dicts: what a trainer of text encoders reads
-    data = open_split("runs/mini/dataset", "train", pictures=True, streaming=True)
-    weights = weights_by_axis("runs/mini/dataset", {"semantic_understanding": 10})
-    order = sampling_order(weights, numpy.random.default_rng([seed, epoch]))
-
-Every file that is opened is first compared with the SHA-256 in manifest.json, once a process while it is unchanged;
-`datasets.load_dataset` on the folder gives the same rows without that. Needs pyarrow, numpy and, for open_split,
-datasets; never torch.
-"""
+"""The files of a published data set: its manifest, its rows as tables, their weights; each file checked before use."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +56,7 @@ def open_split(
     """
     from datasets import Features, IterableDataset, NamedSplit, load_dataset
 
-    files = [str(path) for path in _files(dataset_dir, split, pictures=pictures)]
+    files = [str(path) for path in split_files(dataset_dir, split, pictures=pictures)]
     if not streaming:
         return load_dataset("parquet", data_files={split: files}, split=split)
     # Not load_dataset: its stream, left before the end, hangs or aborts half of all processes at their exit
@@ -128,11 +117,11 @@ def _known(axes: Collection[str]) -> None:
 
 def _table(dataset_dir: str | Path, split: str, columns: list[str] | None, *, pictures: bool) -> pa.Table:
     return pa.concat_tables(
-        pq.ParquetFile(path).read(columns) for path in _files(dataset_dir, split, pictures=pictures)
+        pq.ParquetFile(path).read(columns) for path in split_files(dataset_dir, split, pictures=pictures)
     )
 
 
-def _files(dataset_dir: str | Path, split: str, *, pictures: bool) -> list[Path]:
+def split_files(dataset_dir: str | Path, split: str, *, pictures: bool) -> list[Path]:
     """The checked Parquet files of a split in order."""
     root = Path(dataset_dir)
     stated: Mapping[str, Any] = manifest(root)["files"]
@@ -154,16 +143,28 @@ def checked(path: Path, sha256: str) -> Path:
         stat = path.stat()
     except FileNotFoundError as exc:
         raise StoreFault(f"{path}: missing, though manifest.json names it; publish the data set again") from exc
-    seen = _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
+    key = (path.resolve(), stat.st_size, stat.st_mtime_ns)  # a changed file is read again
+    if key not in _sums:
+        _sums[key] = sha256_file(path)
+    seen = _sums[key]
     if seen != sha256:
         raise StoreFault(
             f"{path}: sha256 is {seen[:16]}..., manifest.json says {sha256[:16]}...; the file was changed: publish the"
             " data set again, or copy it anew"
         )
-    return path.resolve()
+    return key[0]
 
 
-@lru_cache(maxsize=65_536)
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    del size, mtime_ns  # a changed file is read again
-    return sha256_file(path)
+#: Path, size and time of change of every file that this process, or the one that it was made by, has read -> SHA-256.
+_sums: dict[tuple[Path, int, int], str] = {}
+
+
+def sums(paths: Collection[Path]) -> dict[tuple[Path, int, int], str]:
+    """What is known of these files, for a worker process to `trust`: reading them all again would take it minutes."""
+    wanted = set(paths)
+    return {key: value for key, value in _sums.items() if key[0] in wanted}
+
+
+def trust(known: Mapping[tuple[Path, int, int], str]) -> None:
+    """Take the sums of files that another process of this program has read."""
+    _sums.update(known)
