@@ -16,8 +16,9 @@ import pytest
 from promptforge import catalog, records, texts
 from promptforge.errors import ConfigError, SourceFault, StoreFault
 from promptforge.recipe import validate
-from promptforge.stages import dedup, pipeline
+from promptforge.stages import dedup, earlier, pipeline
 from promptforge.stages.parts import resolve
+from promptforge.stages.resemblance.settings import DedupSettings
 from promptforge.stages.run import Run, prepare
 
 FOX = "a red fox asleep in the snow"
@@ -137,6 +138,42 @@ def test_more_accepted_elsewhere_is_other_work_and_the_same_elsewhere_is_not(tmp
     assert dedup.unit(again, text).digest == dedup.unit(first, text).digest
     moved.write_text(f"a lamp\n{FOX}\n", "utf-8")
     assert list(verdicts(start(tmp_path / "run", rows, {"against": [str(moved)]}))) == [0]
+
+
+def test_another_column_of_a_list_is_other_work(tmp_path: Path) -> None:
+    """The file is the same, so its SHA-256 says nothing of it."""
+    path = tmp_path / "list.jsonl"
+    path.write_text(json.dumps({"old": FOX, "new": "a lamp"}) + "\n", "utf-8")
+    place = "accepted in list.jsonl row 0: "
+    for column, row, prompt in (("old", 0, FOX), ("new", 1, "a lamp"), ("old", 0, FOX)):
+        against = [{"path": str(path), "column": column}]
+        found = verdicts(start(tmp_path / "run", _texts(FOX, "a lamp"), {"against": against}))
+        assert found == {row: ("exact_duplicate", place + records.prompt_id(prompt), None)}
+
+
+@pytest.mark.parametrize("module", ["texts", "targets", "scenes", "files"])
+def test_a_list_that_is_read_otherwise_is_other_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(FOX + "\n", "utf-8")
+    sets = DedupSettings.model_validate({"against": [str(path)]}).against
+    before = earlier.Earlier(sets, tmp_path / "run").digest
+    monkeypatch.setattr(getattr(earlier, module), "VERSION", 99)
+    assert earlier.Earlier(sets, tmp_path / "run").digest != before
+
+
+def test_of_a_prompt_in_two_sets_the_first_counts_however_many_are_read_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, lines in (("a.txt", [FOX, "a lamp", FOX]), ("b.txt", ["a lamp", "a tent"])):
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    sets = DedupSettings.model_validate({"against": [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]}).against
+    wanted = [(FOX, "a.txt row 0"), ("a lamp", "a.txt row 1"), ("a tent", "b.txt row 1")]
+    for size in (10_000, 2):
+        monkeypatch.setattr(earlier, "BATCH_ROWS", size)
+        rows = earlier.Earlier(sets, tmp_path / "run").rows().to_pylist()
+        assert [(row["text_clean"], row["place"].partition(":")[0]) for row in rows] == wanted
 
 
 def test_files_that_changed_or_are_missing_are_named(tmp_path: Path, finished: Path) -> None:

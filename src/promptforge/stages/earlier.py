@@ -3,6 +3,9 @@
 Each set is a run folder (what its newest head accepts), a published data set (index.parquet) or prompts in files. Files
 are compared with the sums of their records, manifest or first look before a row of them is used. A prompt that several
 sets hold is the first one's.
+
+Memory: the texts, scenes and strings of all sets as Arrow columns, some 600 bytes a prompt; Python objects are made of
+BATCH_ROWS rows at a time.
 """
 
 from __future__ import annotations
@@ -10,16 +13,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from promptforge import catalog, records, scenes, targets, texts
 from promptforge.errors import ConfigError, SourceFault, StoreFault
 from promptforge.files import SPILL, sha256_file
-from promptforge.sources.files import Files, Params
+from promptforge.sources import files
 from promptforge.stages.resemblance.settings import Against
 from promptforge.store import Commit, Store
 
@@ -34,6 +39,7 @@ FROM selection s JOIN prompts p USING (row_id)
 WHERE s.keep_prompt AND p.text_clean IS NOT NULL ORDER BY p.prompt_id
 """
 _TABLES = ("prompts", "selection")
+BATCH_ROWS = 10_000
 PREFIX = "accepted in "  #: of the detail of a verdict that names such a prompt
 
 
@@ -52,10 +58,9 @@ class Earlier:
     def rows(self) -> pa.Table:
         """Every prompt once, in the order of the sets and of their prompts; columns as SCHEMA."""
         found = pa.concat_tables([SCHEMA.empty_table(), *(reader.rows() for reader in self._readers)]).combine_chunks()
-        first: dict[str, int] = {}
-        for number, prompt in enumerate(found["prompt_id"].to_pylist()):
-            first.setdefault(prompt, number)
-        return found.take(pa.array(sorted(first.values()), pa.int64())).combine_chunks()
+        numbered = pa.table({"prompt_id": found["prompt_id"], "number": np.arange(found.num_rows)})
+        first = numbered.group_by("prompt_id").aggregate([("number", "min")])["number_min"]
+        return found.take(pa.array(np.sort(first.to_numpy()))).combine_chunks()
 
 
 def _reader(item: Against, own: Path) -> _RunFolder | _Dataset | _PromptFiles:
@@ -111,7 +116,7 @@ class _Dataset:
             ) from exc
 
     def digest(self) -> Any:
-        return self._sha256
+        return [_reading(), self._sha256]
 
     def rows(self) -> pa.Table:
         seen = sha256_file(self._path)
@@ -120,7 +125,7 @@ class _Dataset:
                 f"{self._path}: sha256 is {seen[:16]}..., its manifest says {self._sha256[:16]}...; fetch it again"
             )
         wanted = ["prompt_id", "text", "expected_text", "scene", "pair_id", "noise_group"]
-        found = pq.ParquetFile(self._path).read(columns=wanted).to_pylist()
+        found = pq.ParquetFile(self._path).read(columns=wanted).sort_by("prompt_id")
         return _table(
             _row(
                 self.name,
@@ -129,18 +134,22 @@ class _Dataset:
                 scene=row["scene"],
                 pair=row["noise_group"] if row["pair_id"] else "",
             )
-            for row in sorted(found, key=lambda row: str(row["prompt_id"]))
+            for batch in found.to_batches(BATCH_ROWS)
+            for row in batch.to_pylist()
         )
 
 
 class _PromptFiles:
     def __init__(self, name: str, item: Against) -> None:
         self.name = name
+        self._column = item.column
         columns = {} if item.column is None else {"text": item.column}
-        self._source = Files(Params.model_validate({"paths": [item.path], "name": name, "columns": columns}))
+        params = {"paths": [item.path], "name": name, "columns": columns}
+        self._source = files.Files(files.Params.model_validate(params))
 
     def digest(self) -> Any:
-        return [[part.label, part.digest] for part in self._source.parts()]
+        listed = [[part.label, part.digest] for part in self._source.parts()]
+        return [_reading(), files.VERSION, self._column, listed]
 
     def rows(self) -> pa.Table:
         return _table(self._read())
@@ -163,6 +172,11 @@ class _PromptFiles:
                     )
 
 
+def _reading() -> list[int]:
+    """Versions of what makes prompt_id, strings to be drawn and scene of a text that comes without them."""
+    return [texts.VERSION, targets.VERSION, scenes.VERSION]
+
+
 def _row(where: str, text: str, *, expected: Sequence[str] | None, scene: str | None, pair: str) -> dict[str, str]:
     prompt = records.prompt_id(text)
     return {
@@ -177,4 +191,7 @@ def _row(where: str, text: str, *, expected: Sequence[str] | None, scene: str | 
 
 
 def _table(rows: Iterator[dict[str, str]]) -> pa.Table:
-    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    made = [SCHEMA.empty_table()]
+    while some := list(islice(rows, BATCH_ROWS)):
+        made.append(pa.Table.from_pylist(some, schema=SCHEMA))
+    return pa.concat_tables(made)
