@@ -98,7 +98,7 @@ WITH judged AS (
     JOIN limits l ON l.axis = k.axis
 ), ranked AS (
     SELECT *, refused IS NULL AND NOT coalesce(beyond, false) AND NOT left_over AS passes,
-        count(*) FILTER (passes) OVER (PARTITION BY axis ORDER BY place) AS rank
+        count_if(passes) OVER (PARTITION BY axis ORDER BY place) AS rank  -- count(*) FILTER takes 40 times as long
     FROM judged
 ), decided AS (
     SELECT *, CASE WHEN left_over THEN 'not_needed'
