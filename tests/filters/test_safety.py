@@ -42,6 +42,55 @@ def test_each_kind_has_its_reason_and_names_the_word(text, reason, detail):
     assert findings(safety, [text]) == [Finding(0, "drop", reason, 1.0, 0.0, detail)]
 
 
+@pytest.mark.parametrize(
+    ("text", "reason", "detail"),
+    [
+        ("a sign saying f*ck", "unsafe_profanity", "fuck"),
+        ("a sign saying f**k you", "unsafe_profanity", "fuck"),
+        ("a sign saying sh** and more", "unsafe_profanity", "shit"),
+        ("a sign saying f*** off", "unsafe_profanity", "fuck"),
+        ("a sign saying fu*c*king", "unsafe_profanity", "fucking"),
+        ("a sign saying Sh1t!", "unsafe_profanity", "shit"),
+        ("a sign saying B!TCH", "unsafe_profanity", "bitch"),
+        ("a sign saying a F.U.C.K.", "unsafe_profanity", "fuck"),
+        ("she is n a k e d", "unsafe_sexual", "naked"),
+        ("huge boooobs", "unsafe_sexual", "boobs"),
+        ("fu\u0441k", "unsafe_profanity", "fuck"),  # a Cyrillic c
+        ("suck my c*ck", "unsafe_sexual", "cock*"),
+        ("p0rn, n00des", "unsafe_sexual", "porn"),
+    ],
+)
+def test_masked_words_are_read(text, reason, detail):
+    assert findings(safety, [text]) == [Finding(0, "drop", reason, 1.0, 0.0, detail)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a **glass** of *bass*, 5* hotel, 4k, f/1.8",
+        "C4D render, 3d, trending on @artstation, $hop for $100",
+        "the letters A B C D and S O S on a wall, U.S.A.",
+        "www.example.com, a loooong road, brrr, xxl shirt",
+        "a cock crowing beside an ass and a homo sapiens skull",
+        "bowls of spices, a queer couple, a dyke by the sea, a poof of smoke",
+        "a jelly donut and a cream pie beside a rusty trombone",
+        "it's not a load of @*#!. *It's* fine",
+        "wow!great!a cat",
+    ],
+)
+def test_marks_and_letters_that_hide_nothing_pass(text):
+    assert findings(safety, [text]) == []
+
+
+def test_a_mask_saves_nobody_from_the_rule_on_minors():
+    assert findings(safety, ["s3xy, t e e n", "an er0tic t*ddler"]) == [MINORS, Finding(1, "drop", MINORS.reason)]
+
+
+def test_a_long_run_of_marks_is_looked_at_in_time():
+    rows = ["a1" * 20_000, "*" * 20_000 + "a", "a " * 20_000, "a" * 20_000, "a*" * 20_000]
+    assert findings(safety, rows) == []
+
+
 def test_kinds_can_be_left_out_and_a_number_allowed():
     assert findings(safety, ["a nude statue"], kinds=("violent",)) == []
     assert findings(safety, ["a nude statue"], max_words=1) == []

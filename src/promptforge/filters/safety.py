@@ -1,4 +1,4 @@
-"""Prompts of profanity, sexual content, violence and slurs, by lists of whole words and phrases.
+"""Prompts of profanity, sexual content, violence and slurs, by lists of whole words and phrases, masked or not.
 
 Sexual content beside words for persons under age is dropped whatever the settings say, with neither words nor figures
 in the finding. It stands first in a recipe, so that no other check drops such a row under a reason whose examples are
@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from promptforge.filters.words.lists import load, plain, plain_text, screen, whole_words
+from promptforge.filters.words.masked import SCREEN, Masked
 from promptforge.protocols import Filter, Finding
 
-VERSION = 1
+VERSION = 2
 
 Kind = Literal["sexual", "violent", "hateful", "profanity"]
 #: Lists whose words make a prompt suspect.
@@ -59,20 +60,31 @@ class _Safety:
         """`value` is the number of listed words, `detail` the first of them."""
         texts = plain(rows["text_clean"])
         suspects = pc.indices_nonzero(pc.match_substring_regex(texts, _screen()))
-        some = texts.take(suspects)
+        some = _unmasked(texts.take(suspects))
         # Python's re is slow with long lists: each is looked for only where RE2 has seen one of its words.
         seen = {name: pc.match_substring_regex(some, _screen_of(name)).to_pylist() for name in _SCREENED}
         found = []
         for number, (row, text) in enumerate(zip(suspects.to_pylist(), some.to_pylist(), strict=True)):
-            finding = look(row, text, self._params, [name for name in _SCREENED if seen[name][number]])
+            finding = _look(row, text, self._params, [name for name in _SCREENED if seen[name][number]])
             if finding is not None:
                 found.append(finding)
         return found
 
 
-def look(row: int, text: str, params: Params, lists: Collection[str] = _SCREENED) -> Finding | None:
-    """The word on one text; `lists` names those of which it may have words."""
-    text = plain_text(text)
+def look(row: int, text: str, params: Params) -> Finding | None:
+    """The word on one text."""
+    return _look(row, _masked().shown(plain_text(text)), params, _SCREENED)
+
+
+def _unmasked(texts: pa.Array) -> pa.Array:
+    """Plain texts with masked words written out."""
+    odd = pc.match_substring_regex(texts, SCREEN)
+    shown = [_masked().shown(text) for text in texts.filter(odd).to_pylist()]
+    return pc.replace_with_mask(texts, odd, pa.array(shown, pa.string()))
+
+
+def _look(row: int, text: str, params: Params, lists: Collection[str]) -> Finding | None:
+    """The same of a plain text; `lists` names those of which it may have words."""
     if _minors(text, lists):
         return Finding(row, "drop", "unsafe_sexual_minors")
     if not any(kind in lists for kind in params.kinds):
@@ -112,9 +124,14 @@ def _ages() -> re.Pattern[str]:
 
 
 @cache
+def _masked() -> Masked:
+    return Masked(word for name in (*_SCREENED, "minors") for word in load(name))
+
+
+@cache
 def _screen() -> str:
-    """Whatever the look can drop has one of these; words for minors drop nothing by themselves."""
-    return screen(sorted({word for name in _SCREENED for word in load(name)}))
+    """Whatever the look can drop has one of these or a mask; words for minors drop nothing by themselves."""
+    return f"{screen(sorted({word for name in _SCREENED for word in load(name)}))}|{SCREEN}"
 
 
 @cache
