@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from promptforge.stages.publish import publish
@@ -25,3 +30,17 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def amended(dataset: Path, copy: Path, columns: dict[str, pa.Array]) -> Path:
+    """A copy of the data set whose index.parquet has these columns, in the place of its own or after them."""
+    shutil.copytree(dataset, copy)
+    index = pq.ParquetFile(copy / "index.parquet").read()
+    for name, values in columns.items():
+        place = index.column_names.index(name) if name in index.column_names else None
+        index = index.append_column(name, values) if place is None else index.set_column(place, name, values)
+    pq.write_table(index, copy / "index.parquet")
+    manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
+    manifest["files"]["index.parquet"]["sha256"] = hashlib.sha256((copy / "index.parquet").read_bytes()).hexdigest()
+    (copy / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    return copy

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from promptforge import export, recipe, records
@@ -22,8 +23,9 @@ from promptforge.stages.run import DATASET
 
 
 def formats() -> tuple[str, ...]:
-    """Names of the formats: modules of export/."""
-    return tuple(sorted(item.name for item in pkgutil.iter_modules(export.__path__) if not item.ispkg))
+    """Names of the formats: modules of export/, with a hyphen for each underscore."""
+    modules = (item.name for item in pkgutil.iter_modules(export.__path__) if not item.ispkg)
+    return tuple(sorted(name.replace("_", "-") for name in modules))
 
 
 def show_formats() -> None:
@@ -39,12 +41,13 @@ def run_export(name: str, dataset: Path | None, run: Path | None, out: Path, set
     module = _module(name)
     params = _params(module, settings)
     source = Published.open(dataset or terminal.find_run(run) / DATASET)
-    rows = source.rows(params, pictures=module.PICTURES)
+    rows, more = _rows(module, source, params)
     stated = {
         "format": name,
         "version": module.VERSION,
         "dataset": source.digest,
         "params": params.model_dump(mode="json"),
+        **more,
     }
     output = Output(out, records.digest_of(stated))
     console = terminal.out()
@@ -54,14 +57,28 @@ def run_export(name: str, dataset: Path | None, run: Path | None, out: Path, set
     module.write(source, rows, params, output)
     n_files = output.finish({**stated, "rows": rows.num_rows}, card(module, source, rows))
     found = f"; {output.n_found:,} pieces were there already" if output.n_found else ""
-    console.print(f"{out}: {rows.num_rows:,} rows in {n_files:,} files{found}")
+    left_out = f"; {more['left_out']:,} rows left out: {module.LEFT_OUT}" if more.get("left_out") else ""
+    console.print(f"{out}: {rows.num_rows:,} rows in {n_files:,} files{found}{left_out}")
     console.print(f"next:  {module.USE.format(folder=out)}")
+
+
+def _rows(module: ModuleType, source: Published, params: Chosen) -> tuple[pa.Table, dict[str, Any]]:
+    """The rows that the format holds; of a format that cannot hold all, also what export.json says of that choice."""
+    rows = source.rows(params, pictures=module.PICTURES)
+    if not hasattr(module, "fitting"):
+        return rows, {}
+    fit: pa.Table = module.fitting(source, rows, params)
+    if not fit.num_rows:
+        raise ConfigError(f"{source.root}: none of {rows.num_rows:,} rows can be exported: {module.LEFT_OUT}")
+    found = [name for name in fit.column_names if name not in rows.column_names]
+    digest = records.digest_of([fit[name].to_pylist() for name in ("prompt_id", *found)])
+    return fit, {"left_out": rows.num_rows - fit.num_rows, "found": digest}
 
 
 def _module(name: str) -> ModuleType:
     if name not in formats():
         raise ConfigError(f"no format {name!r}{nearest(name, formats())}")
-    return importlib.import_module(f"promptforge.export.{name}")
+    return importlib.import_module(f"promptforge.export.{name.replace('-', '_')}")
 
 
 def _params(module: ModuleType, settings: Sequence[str]) -> Chosen:

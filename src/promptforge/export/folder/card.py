@@ -13,7 +13,7 @@ from promptforge.export.folder.published import Published
 
 def card(module: ModuleType, source: Published, rows: pa.Table) -> str:
     """The card of one export; `rows` are those that it holds."""
-    fmt = module.__name__.rpartition(".")[2]
+    fmt = module.__name__.rpartition(".")[2].replace("_", "-")
     title = source.manifest["recipe"]["publish"]["pretty_name"]
     counts = (
         rows.group_by(["split", "axis"])
