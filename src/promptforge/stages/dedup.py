@@ -6,7 +6,9 @@ survivor says in other words. Members of one minimal pair and prompts whose scen
 near or semantic duplicates. Axes play no part but for `prefer`. What [dedup] `against` names is accepted already: it
 survives whatever the stream holds, and a verdict names its place there.
 
-One step over every shard. Texts pass in batches, and strings that verdicts and scenes need are set aside on disk.
+One step over every shard. Texts pass in batches, and strings that verdicts and scenes need are set aside on disk (320
+bytes a row). In memory stay some 200 bytes a row, and what a query may hold before it spills (catalog.memory_limit):
+2 million rows take 1.7 GB, ten million 7 GB. With [dedup.semantic] come the texts and two bytes a number of a vector.
 """
 
 from __future__ import annotations
