@@ -1,7 +1,8 @@
 """Near duplicates among prompts, from features to survivors.
 
-Memory, without the caller's: 4 bytes an n-gram and 24 a row for the features; for the rows that share their facts with another row (with the
-view `text`, all) 4 bytes a band on top, and the pairs. With 25 words a prompt that is 130 bytes a row, or 230.
+Memory, without the caller's: 4 bytes an n-gram and 24 a row for the features; for the rows that share their facts with
+another row (with the view `text`, all) 4 bytes a band on top, and the pairs. With 25 words a prompt that is 130 bytes a
+row, or 230.
 """
 
 from __future__ import annotations
