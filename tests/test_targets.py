@@ -16,6 +16,8 @@ from promptforge.targets import Targets
 DATA = Path(os.environ.get("PROMPTFORGE_EVAL_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 QUOTED = [
+    # a full stop inside of a quote ends no sentence of the prompt
+    ('"Tunnel", "Est. 1929" on a mug', ["Tunnel", "Est. 1929"]),
     # every style of marks
     ('a bakery sign that says "Fresh Buns"', ["Fresh Buns"]),
     ("a bakery sign that says 'Fresh Buns'", ["Fresh Buns"]),

@@ -32,6 +32,10 @@ ODD_TEXT = st.text(alphabet=ODD, max_size=24) | st.text(max_size=24)
         ("a cafe\u0301", "a café", ("normal_form",)),
         (" a\tcat\r\non \u00a0 a\u3000mat\n", "a cat on a mat", ("white_space",)),
         ("&#8203; a  cat", "a cat", ("html_entity", "zero_width", "white_space")),
+        # Capitals before a closing curly mark look like a broken Ô; beside them a real break is mended.
+        ("“AMANHÃ” on a sign", "“AMANHÃ” on a sign", ()),
+        ("‘IRMÃ’, cafÃ©", "‘IRMÃ’, café", ("mojibake",)),
+        ("“GRAND HÃ”TEL”", "“GRAND HÔTEL”", ("mojibake",)),
         # The entity spells the first byte of a mojibake: only a second pass can see it.
         ("caf&Atilde;&copy;", "café", ("html_entity", "mojibake")),
         ("", "", ()),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from promptforge.records import Axis, Scene, content_id
 
-VERSION = 1
+VERSION = 2
 
 #: Every code that `clean` can give, in the order of its answer.
 REPAIRS = ("html_entity", "mojibake", "zero_width", "normal_form", "white_space")
@@ -23,6 +23,8 @@ REPAIRS = ("html_entity", "mojibake", "zero_width", "normal_form", "white_space"
 _WHITE = " \t\n\v\f\r\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _RUN = re.compile(rf"[{_WHITE}]+")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+# “AMANHÃ” in capitals and its closing mark: the same two characters are a broken Ô, as in HÃ”TEL.
+_CLOSED = re.compile(r"(?:“[^“”]*|‘[^‘’]*)[A-ZÀ-Þ]Ã[”’](?!\w)")
 _ZERO_WIDTH = re.compile("[\u00ad\u200b\u2060\ufeff]")
 
 
@@ -80,7 +82,12 @@ def _fix_encoding(text: str) -> str:
 
     # All else that ftfy can do is off: quotes, width, ligatures and control characters are the writer's.
     config = ftfy.TextFixerConfig(explain=False)
-    return ftfy.fix_encoding(ftfy.fixes.fix_surrogates(text), config)  # type: ignore[no-any-return]
+    text = ftfy.fixes.fix_surrogates(text)
+    parts, done = [], 0
+    for found in _CLOSED.finditer(text):
+        parts += [ftfy.fix_encoding(text[done : found.end() - 2], config), found[0][-2:]]
+        done = found.end()
+    return "".join((*parts, ftfy.fix_encoding(text[done:], config)))
 
 
 class _Blanks(dict[int, str]):

@@ -18,7 +18,7 @@ from promptforge.texts import fold
 
 __all__ = ["VERSION", "Targets", "parse"]
 
-VERSION = 2
+VERSION = 3
 
 _GLUED = re.compile(r"(\w)('[^']{1,60}')(written)\b")  # a wall with'Hello'written on it, as some lists have it
 

@@ -61,6 +61,7 @@ _JOINED = re.compile(r"[\s,;&+/]*(?:(?:and|or|above|below|over|under|then|next t
 _NAME_BEFORE = re.compile(r"\b[A-Z][\w.'’-]*\s+\Z")
 _NAME_AFTER = re.compile(r"\s+[A-Z][a-z]")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|\Z)")
+_ENDS = re.compile(r"[.!?](?=\s)")
 _DOTTED = re.compile(r"(?:\b\w\.){2,}\Z")
 _SMALL = frozenset(("of", "on", "it", "them", "as", "with", "out", "is", "are", "the", "a", "in", "that", "which"))
 
@@ -71,6 +72,7 @@ def find(text: str) -> list[str]:
     found_spans = quotes.spans(text)
     if not found_spans:
         return found
+    flat = _flat(text, found_spans)
     lower = text.lower() if len(text.lower()) == len(text) else text  # not of the letter İ: places would change
     bearers = [match.start() for match in _BEARS_TEXT.finditer(lower)]
     end_of_last = -1  # end of the last quote that counted
@@ -84,10 +86,20 @@ def find(text: str) -> list[str]:
         if not string or len(string.split()) > MAX_WORDS or _is_about(string, before, found):
             continue
         listed = end_of_last >= 0 and bool(_JOINED.fullmatch(text, end_of_last, span.start))
-        if listed or _is_wanted(text, span, string, bearers) or _is_likened(text, found_spans, place, found):
+        if listed or _is_wanted(flat, span, string, bearers) or _is_likened(flat, found_spans, place, found):
             found.append(string)
             end_of_last = span.end
     return found
+
+
+def _flat(text: str, found_spans: list[quotes.Span]) -> str:
+    """The text without sentence ends inside of quotes that are no sentences: "Est. 1929" parts none."""
+    parts, done = [], 0
+    for span in found_spans:
+        if span.end > span.inner >= done and text[span.outer - 1] not in ".!?":
+            parts += [text[done : span.inner], _ENDS.sub(",", text[span.inner : span.outer])]
+            done = span.outer
+    return "".join((*parts, text[done:])) if parts else text
 
 
 def _around(text: str, span: quotes.Span) -> tuple[str, str]:

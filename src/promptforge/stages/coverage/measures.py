@@ -2,7 +2,8 @@
 
 From Li et al., On the Scalability of Diffusion-based Text-to-Image Generation (arXiv 2404.02883), with each prompt in
 its picture's place: noun_pairs is their I-N (image-noun pairs; a noun counts once a picture), unique_nouns UN,
-nouns_per_prompt N/I. The paper names no extractor; ours is nouns.py, so compare sets by one extractor alone.
+nouns_per_prompt N/I. Which extractor the paper used is not stated in what we read of it; ours is nouns.py, so compare
+sets by one extractor alone.
 distinct_n (Li et al. 2016, arXiv 1510.03055): distinct n-grams of words over all n-grams, none across two prompts.
 UN and distinct_n depend on the size of a set: compare sets of one size.
 
