@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from promptforge.lock import Lock
@@ -78,6 +80,49 @@ def recipe_of(folder: Path) -> dict[str, Any]:
         },
         "run": {"increment": 4, "bucket_images": 8},
     }
+
+
+CAPTIONS = [
+    "a quiet lake at dusk beneath the hills",
+    "photo of a quiet lake at dusk, beneath the hills, highly detailed, 8k",  # near the first
+    "the calm that early mornings bring",
+    "how peaceful it is before the day begins",  # the same vector
+    "an umbrella left behind on a wet bench",  # accepted elsewhere
+    "seven kites over a long empty beach in winter",  # of the benchmark
+    *(f"a {thing} by the river" for thing in ("bicycle", "lantern", "piano", "tent")),
+    *(f"{n} green pears in a bowl" for n in (3, 4, 5, 6)),
+]
+
+
+def checked_recipe_of(folder: Path) -> dict[str, Any]:
+    """The tiny recipe with every check of the whole set, an order, caps and demands; prompts only."""
+    raw = recipe_of(folder)
+    path = folder / "captions.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in CAPTIONS), "utf-8")
+    raw["sources"].append({"kind": "files", "paths": [str(path)], "name": "captions", "axis": "image_quality"})
+    (folder / "elsewhere.txt").write_text(f"{CAPTIONS[4]}\n", "utf-8")
+    (folder / "benchmark.txt").write_text(f"{CAPTIONS[5]}\n", "utf-8")
+    vectors = pa.table({"text": CAPTIONS[2:4], "vector": pa.array([[1.0, 0.0]] * 2, pa.list_(pa.float32()))})
+    pq.write_table(vectors, folder / "vectors.parquet")
+    raw["select"]["quota"]["image_quality"] = 12
+    return raw | {
+        "dedup": {
+            "compiled": False,
+            "against": [str(folder / "elsewhere.txt")],
+            "semantic": {"vectors": str(folder / "vectors.parquet"), "words": False},
+        },
+        "decontaminate": {"benchmarks": [{"name": "kites", "path": str(folder / "benchmark.txt")}]},
+        "order": {"block": 9, "max_source_share": {"image_quality": 0.6}, "caps_from": 4},
+        "coverage": {"min": {"natural_share": {"all": 0.5}, "unique_nouns": {"all": 10}}},
+        "render": {"sample": 0},
+    }
+
+
+@pytest.fixture(scope="session")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], dict[str, Any]]:
+    """The checked recipe, a fresh copy each time; its input files stay the same."""
+    folder = tmp_path_factory.mktemp("checked")
+    return lambda: checked_recipe_of(folder)
 
 
 @pytest.fixture(scope="session")

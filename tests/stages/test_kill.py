@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from promptforge import recipe
+from promptforge import catalog, recipe
 from promptforge.lock import Lock
 from promptforge.stages import pipeline
 from promptforge.stages.run import prepare
@@ -142,39 +142,68 @@ def calls(root: Path) -> int:
     return int((root.parent / "calls").read_text())
 
 
-def test_a_run_killed_at_random_moments_gives_the_same_bytes_and_makes_nothing_twice(
-    driver: Driver, tmp_path: Path, tiny: Recipe
-) -> None:
-    whole = tmp_path / "whole" / "run"
+def killed_at_random(driver: Driver, folder: Path, raw: dict[str, Any], n_kills: int) -> Iterator[Path]:
+    """Folders of runs that were killed, `n_kills` times in all, and finished; each has the bytes of a whole run."""
+    whole = folder / "whole" / "run"
     begun = time.monotonic()
-    assert driver.run(whole, tiny()) == 0
+    assert driver.run(whole, raw) == 0
     lasted, n_calls, wanted = time.monotonic() - begun, calls(whole), dataset(whole)
-    assert n_calls > 100
+    assert n_calls > 50
     assert "manifest.json" in wanted
     assert verify(whole) == []
 
     rng = random.Random(20261121)
     kills = rounds = 0
-    while kills < KILLS:
-        root = tmp_path / str(rounds) / "run"
+    while kills < n_kills:
+        root = folder / str(rounds) / "run"
         rounds += 1
         for _ in range(6):  # a folder that was killed more often has little left to do
             moment: dict[str, Any] = (
                 {"deadly": rng.randint(1, n_calls)} if rng.random() < 0.6 else {"after_s": rng.uniform(0, lasted)}
             )
-            code = driver.run(root, tiny(), **moment)
+            code = driver.run(root, raw, **moment)
             assert code in (0, -signal.SIGKILL), moment
             kills += code != 0
-            if code == 0 or kills >= KILLS:
+            if code == 0 or kills >= n_kills:
                 break
-        assert driver.run(root, tiny()) == 0
+        assert driver.run(root, raw) == 0
         assert dataset(root) == wanted, rounds
         assert verify(root) == []
+        yield root
+
+
+def test_a_run_killed_at_random_moments_gives_the_same_bytes_and_makes_nothing_twice(
+    driver: Driver, tmp_path: Path, tiny: Recipe
+) -> None:
+    for root in killed_at_random(driver, tmp_path, tiny(), KILLS):
         for keys in (
             facts(root, "render", "images", "image_id"),
             facts(root, "score", "scores", "image_id", "scorer", "digest", "metric"),
         ):
             assert len(keys) == len(set(keys)) > 0
+
+
+def test_a_kill_during_checks_of_the_whole_set_changes_no_verdict_place_or_byte(
+    driver: Driver, tmp_path: Path, checked: Recipe
+) -> None:
+    """Near and semantic duplicates, prompts accepted elsewhere, a benchmark, an order with a cap, a demand."""
+    for root in killed_at_random(driver, tmp_path, checked(), max(2, KILLS // 2)):
+        with catalog.open_run(root) as con:
+            reasons = {name for (name,) in con.sql("SELECT DISTINCT reason FROM fates").fetchall()}
+        wanted = {"exact_duplicate", "near_duplicate", "semantic_duplicate", "contaminated", "source_cap", "quota_full"}
+        assert wanted <= reasons
+
+
+def test_shards_ranks_and_increments_change_no_byte_of_what_the_checks_leave(
+    tmp_path: Path, checked: Recipe, drive: Callable[..., Any]
+) -> None:
+    cuts = (["run.workers=1"], ["run.shard_rows=4", "run.workers=2", "run.increment=2", "run.bucket_images=3"])
+    made = []
+    for world, settings in enumerate(cuts, 1):
+        root = tmp_path / str(world)
+        drive(root, recipe.override(checked(), settings), world)
+        made.append((dataset(root), [item.name for each in Store(root).commits("arrange") for item in each.files]))
+    assert made[0] == made[1]
 
 
 def test_a_kill_while_a_new_data_set_takes_the_place_of_the_old_is_made_good(

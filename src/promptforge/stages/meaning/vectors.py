@@ -1,7 +1,8 @@
 """Vectors of prompts, at half precision: a cosine is right to 5e-5.
 
 By a model: what is missing is encoded in pieces of ENCODED_ROWS and committed as rows of sentence_vectors, so that a
-run that was killed encodes at most one piece again, the same piece with the same bits. Or out of a Parquet file.
+run that was killed encodes at most one piece again, the same piece with the same bits. What was purged in this folder
+and is accepted elsewhere still is compared with; its vector is not kept. Or out of a Parquet file.
 """
 
 from __future__ import annotations
@@ -50,8 +51,10 @@ def of_prompts(store: Store, settings: SemanticSettings, ids: pa.Array, prompts:
     if not known.any():
         vectors = np.empty((len(ids), encoder.width), np.float16)
     meter(store.root).expect(STAGE, len(missing))
-    for start in range(0, len(missing), ENCODED_ROWS):
-        rows = missing[start : start + ENCODED_ROWS]
+    passing = _buried(store, prompts, missing)
+    lasting = missing[~passing]
+    for start in range(0, len(lasting), ENCODED_ROWS):
+        rows = lasting[start : start + ENCODED_ROWS]
         made = encoder.encode(prompts.take(pa.array(rows)).to_pylist()).astype("<f2")
         names = ids.take(pa.array(rows))
         columns = [names, pa.array([model] * len(rows)), pa.array([row.tobytes() for row in made], pa.binary())]
@@ -61,7 +64,20 @@ def of_prompts(store: Store, settings: SemanticSettings, ids: pa.Array, prompts:
         store.commit(STAGE, "all", digest, {"sentence_vectors": table}, {"rows": len(rows)})
         vectors[rows] = made
         meter(store.root).add(STAGE, len(rows))
+    if passing.any():
+        rows = missing[passing]
+        vectors[rows] = encoder.encode(prompts.take(pa.array(rows)).to_pylist())
+        meter(store.root).add(STAGE, len(rows))
     return vectors
+
+
+def _buried(store: Store, prompts: pa.Array, rows: np.ndarray) -> np.ndarray:
+    """Which of these prompts were purged here, in whatever spelling."""
+    files = [item for commit in store.commits("purge") for item in commit.files if item.table == "tombstones"]
+    keys = {key for item in files for key in store.read(item, ["fold_key"])["fold_key"].to_pylist()}
+    if not keys:
+        return np.zeros(len(rows), bool)
+    return np.array([texts.fold_key(text) in keys for text in prompts.take(pa.array(rows)).to_pylist()], bool)
 
 
 def _committed(store: Store, model: str, ids: pa.Array) -> tuple[Halves, np.ndarray]:
