@@ -40,6 +40,10 @@ class Piece:
         self.names.append(name)
         return path
 
+    def size(self, name: str) -> int:
+        """Bytes of a file that an earlier piece wrote."""
+        return (self._folder / name).stat().st_size
+
     def put(self, name: str, data: bytes) -> None:
         """Write a small file whole."""
         self.path(name).write_bytes(data)
