@@ -200,7 +200,7 @@ def test_the_first_rows_of_seed_7_have_not_changed(written):
 
 
 GOLDEN = {
-    "image_quality": "dd03a0a332fe53eb",
-    "semantic_understanding": "132241f5d572dffd",
-    "text_rendering": "3be82079755c6ad8",
+    "image_quality": "f8079df290954c41",
+    "semantic_understanding": "f7e905a690fb0871",
+    "text_rendering": "107cd4623d98e3c0",
 }

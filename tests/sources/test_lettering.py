@@ -215,10 +215,23 @@ def test_capitals_follow_the_language():
     assert upper("iyi ışık", "turkish") == "İYİ IŞIK"
     assert capital("iyi", "turkish") == "İyi"
     assert upper("Καλή χρονιά", "greek") == "ΚΑΛΗ ΧΡΟΝΙΑ"
-    assert upper("τσάι", "greek") == "ΤΣΑΙ"
+    assert upper("τσάι", "greek") == "ΤΣΑΪ"  # as CLDR's el-Upper writes it
+    assert upper("ταΐζω και", "greek") == "ΤΑΪΖΩ ΚΑΙ"
     assert capital("έξοδος", "greek") == "Έξοδος"
     assert upper("Straßenbahn", "german") == "STRASSENBAHN"
     assert upper("été", "french") == "ÉTÉ"
+
+
+def test_carriers_take_what_can_be_done_to_them(written):
+    for row in written:
+        said = row.text
+        for string in row.expected_text:
+            said = said.replace(string, "")
+        assert not re.search(r"printed \w+ (?:printed with|with .* painted)|painted wall with .* painted", said), (
+            row.text
+        )
+        assert not re.search(r"(?:neon sign|screen|departure board) printed with", said), row.text
+        assert not re.search(r"(?:neon sign|screen|departure board|cake) with [\"'“].* painted on it", said), row.text
 
 
 def test_signs_of_a_language_are_listed_once_and_written_in_its_alphabet():

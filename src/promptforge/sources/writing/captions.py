@@ -74,6 +74,14 @@ class CaptionWriter:
         }
         self.holding = stock.group("holdable")
         written = [row for row in lexicon.mediums.values() if row.written]
+        suits = {"view": table["view_suits"], "room": {}}
+        self.viewed = {
+            (words, view.word): [
+                word for word in self.words[words] if view.word in suits[words].get(word, (view.word,))
+            ]
+            for words, place in (("view", "outdoors"), ("room", "indoors"))
+            for view in self.views[place]
+        }
         self.mediums = {
             (kind, view): [m for m in written if m.kind == kind and (view or not m.view)]
             for kind in ("photo", "art")
@@ -330,7 +338,7 @@ class CaptionWriter:
 
     def _view(self, draw: Draw, setting: Setting, words: str, company: str | None) -> Subject:
         """A place as the subject itself, perhaps with something in it."""
-        text = _with_article(f"{draw.pick(self.words[words])} {setting.word}")
+        text = _with_article(f"{draw.pick(self.viewed[words, setting.word])} {setting.word}")
         if company is None or not draw.percent(COMPANY):
             return Subject(text, setting=setting, within=True)
         added = draw.pick(self.table[company])

@@ -7,6 +7,7 @@ they have one, and the prompt's form: word.rare.holds, date.stands.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -28,6 +29,10 @@ WEIGHTS: Mapping[str, int] = {
 
 #: Shares of rows in per cent.
 CURLY, SINGLE = 10, 10
+#: Carriers that nobody paints on, and names of those that are not painted on or printed with something (again).
+UNPAINTED: Final = ("cake", "screen")
+PAINT: Final = re.compile(r"painted|printed|neon|departure")
+PRINT: Final = re.compile(r"printed|neon|screen|departure")
 DRESSED, DRESSED_KINDS = 40, ("colour", "texture")
 
 #: Between the last two of several strings; commas stand between the others.
@@ -63,7 +68,11 @@ class LetteringWriter:
         target = self.strings.write(category, draw)
         row = draw.pick(self.prompts)
         carrier = draw.pick(self.carriers[row["needs"]])
-        name = draw.pick(carrier.names)
+        while row["id"] == "painted_on" and carrier.word in UNPAINTED:
+            carrier = draw.pick(self.carriers[row["needs"]])
+        names = [name for name in carrier.names if row["id"] != "painted_on" or not PAINT.search(name)]
+        name = draw.pick(names)
+        say = draw.pick([say for say in self.words["say"] if say != "printed with" or not PRINT.search(name)])
         setting = None
         if "{place}" in row["text"]:
             setting = draw.pick(self.places[carrier.place])
@@ -80,7 +89,7 @@ class LetteringWriter:
             thing=objects[0] if objects else "",
             hold=hold,
             carrier=f"{article(name.split(' ', 1)[0])} {name}",
-            say=draw.pick(self.words["say"]).replace("the words", words),
+            say=say.replace("the words", words),
             words=words,
             text=self._quoted(draw, target.strings),
             beside=draw.pick(self.words["beside"]),

@@ -46,6 +46,8 @@ _PARSED = Formatter().parse
 _SMALL = frozenset(("a", "an", "the", "of", "and", "in", "at", "to", "by", "for", "with"))
 _TURKISH_UPPER = {ord("i"): "İ", ord("ı"): "I"}
 _TONOS = "\u0301"
+# ά and ι are two vowels, αι is one: without the accent the ι takes a diaeresis to say so (ΤΣΑΪ).
+_HIATUS = re.compile("(?<=[άέόύ])[ιυ](?![\u0301\u0308])")
 _INITIALS = "ABCDEFGHJKLMNPRSTW"
 
 Slots = Mapping[str, Callable[[Draw], str]]
@@ -284,10 +286,11 @@ def cased(text: str, case: str, draw: Draw, language: str = "english") -> str:
 
 
 def upper(text: str, language: str = "english") -> str:
-    """In capitals: Turkish keeps the dot of i, Greek drops its accents but no diaeresis, German writes SS."""
+    """In capitals: Turkish keeps the dot of i, Greek drops its accents but parts its vowels, German writes SS."""
     if language == "turkish":
         text = text.translate(_TURKISH_UPPER)
     if language == "greek":
+        text = _HIATUS.sub(lambda found: f"{found[0]}\u0308", unicodedata.normalize("NFC", text))
         text = unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).replace(_TONOS, ""))
     return text.upper()
 

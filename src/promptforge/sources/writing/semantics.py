@@ -144,9 +144,10 @@ class SemanticWriter:
         a, b = thing(first), thing(other)
         relation = (0, predicate, 1)
         inverse = self.stock.lexicon.relations[predicate].inverse
+        human = self.stock.lexicon.nouns[first].kind == "person"  # "it" is nobody
         if predicate in ("left of", "right of") and draw.percent(15):
             template, inv, relation = draw.pick(self.table["sides"]), "", (0, "left of", 1)
-        elif inverse is not None and fit == "any" and draw.percent(20):
+        elif inverse is not None and fit == "any" and not human and draw.percent(20):
             template, inv, relation = (
                 draw.pick(self.table["inverse"]),
                 self._phrase(draw, inverse, "any"),
@@ -154,7 +155,7 @@ class SemanticWriter:
             )
         else:
             live = self.stock.lexicon.nouns[first].kind in ("person", "animal")
-            template, inv = draw.pick(self.rows[live]), ""
+            template, inv = draw.pick(self.rows[live or predicate == "hidden by"]), ""  # nothing is "placed hidden"
         text = template["text"].format(a=a, b=b, rel=self._phrase(draw, predicate, fit), inv=inv)
         objects = _objects([b, a] if template["id"].startswith("fronted") else [a, b])
         if template["id"].startswith("fronted"):
