@@ -66,8 +66,8 @@ CREATE VIEW cells AS
 SELECT row_id, prompt_id, axis, category, style,
     CASE WHEN n_words <= 5 THEN '01-05' WHEN n_words <= 10 THEN '06-10' WHEN n_words <= 20 THEN '11-20'
          WHEN n_words <= 40 THEN '21-40' ELSE '41+' END AS words
-FROM prompts WHERE text_clean IS NOT NULL;
-COMMENT ON VIEW cells IS 'The cell of each readable row: axis, category, style, length in words.';
+FROM prompts WHERE text_clean IS NOT NULL AND row_id NOT IN (SELECT row_id FROM withheld);
+COMMENT ON VIEW cells IS 'The cell of each readable row that is not withheld: axis, category, style, length in words.';
 
 CREATE VIEW coverage AS
 WITH rows AS (

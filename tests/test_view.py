@@ -70,6 +70,19 @@ def test_asking_is_shown_beside_the_stage_that_waits_for_it_and_never_as_done() 
     assert line(board.look(3.0)) == "ask: 22 of 66 answers (6.0 answers/s, 0:07 left)"  # 12 in 2 s; 44 / 6
 
 
+def test_encoding_is_shown_beside_the_search_for_duplicates() -> None:
+    progress = Meter()
+    board = Board(progress)
+    assert "embed" not in {state.name for state in board.look(0.0)}
+    progress.finish("generate")
+    progress.finish("filter")
+    progress.expect("embed", 9)
+    progress.add("embed", 4)
+    states = board.look(1.0)
+    assert [state.name for state in states if state.state == "running"] == ["embed", "dedup"]
+    assert line(states) == "embed: 4 of 9 rows"
+
+
 def test_a_note_is_told_once() -> None:
     progress = Meter()
     board = Board(progress)

@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from promptforge.stages.ask import STAGE as ASK
+from promptforge.stages.meaning.vectors import STAGE as EMBED
 from promptforge.stages.progress import Meter, reset
 from promptforge.stages.run import OPTIONAL, STAGES
 
@@ -92,7 +93,7 @@ class Board:
             count, total = counts.get(name), totals.get(name)
             if name in OPTIONAL and total is None and name not in finished:
                 continue
-            if name == ASK:
+            if name in (ASK, EMBED):
                 at_work = (count or 0) < (total or 0)
                 rate = self._paces.setdefault(name, Pace()).see(now, count or 0)
                 states.append(StageState(name, "running" if at_work else "waiting", count, total, rate))

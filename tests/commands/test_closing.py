@@ -18,7 +18,7 @@ def chosen(*settings: str, sources: tuple[str, ...] = ()) -> Recipe:
 
 
 def row(axis: str, **counts: int) -> dict[str, Any]:
-    return {"axis": axis, "kept": 9, "accepted": 5, "not_needed": 0} | counts
+    return {"axis": axis, "kept": 9, "accepted": 5, "not_needed": 0, "left_over": 0} | counts
 
 
 def test_the_opening_line_counts_candidates_that_are_to_be_written() -> None:
@@ -44,6 +44,13 @@ def test_every_axis_with_something_left_over_is_named() -> None:
     rows = [row("image_quality", not_needed=3), row("text_rendering", not_needed=4)]
     (said,) = closing._remarks(rows, chosen(sources=("a.txt",)))
     assert said.endswith("take them with --set select.quota.image_quality=all --set select.quota.text_rendering=all")
+
+
+def test_no_quota_is_said_to_take_what_a_cap_leaves_over() -> None:
+    rows = [row("image_quality", left_over=7, not_needed=2), row("text_rendering", left_over=1)]
+    spare, over = closing._remarks(rows, chosen(sources=("a.txt",)))
+    assert spare == "passed but not needed: image_quality 2; take them with --set select.quota.image_quality=all"
+    assert over.startswith("left over by the caps of [order]: image_quality 7, text_rendering 1; no quota takes them: ")
 
 
 def test_only_prompts_that_were_ordered_can_be_too_few() -> None:

@@ -7,6 +7,7 @@ from promptforge.commands import lookup
 from promptforge.lock import Lock
 from promptforge.records import prompt_id
 from promptforge.report.rejects import write_rejects
+from promptforge.stages.coverage import rows
 from promptforge.stages.pipeline import make_all
 from promptforge.stages.run import prepare
 
@@ -15,7 +16,11 @@ HIDDEN = "sensual teen"
 
 def test_neither_report_nor_view_nor_why_shows_the_text(tmp_path, capsys):
     source = tmp_path / "own.jsonl"
-    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in (HIDDEN, "a nude statue", "a red cup")))
+    source.write_text(
+        "".join(
+            json.dumps({"text": text, "category": text[:6]}) + "\n" for text in (HIDDEN, "a nude statue", "a red cup")
+        )
+    )
     raw = {
         "name": "withheld",
         "sources": [{"kind": "files", "paths": [str(source)], "axis": "image_quality"}],
@@ -35,6 +40,9 @@ def test_neither_report_nor_view_nor_why_shows_the_text(tmp_path, capsys):
             ("a nude statue", "unsafe_sexual", "nude"),
             (None, "unsafe_sexual_minors", None),
         ]
+        cells = con.sql("SELECT prompt_id, category FROM cells ORDER BY category DESC").fetchall()
+        assert cells == [(prompt_id("a nude statue"), "tue"), (prompt_id("a red cup"), "cup")]
+        assert rows.thin_cells(con, rows.ACCEPTED, 1) == [("image_quality", "tue", 0)]
     capsys.readouterr()
     lookup.why(root, name)
     said = capsys.readouterr().out

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from promptforge import catalog
-from promptforge.commands import lookup
+from promptforge.commands import closing, lookup
 from promptforge.errors import ConfigError
 from promptforge.lock import Lock
 from promptforge.recipe import validate
@@ -144,6 +144,11 @@ def test_what_could_only_come_by_breaking_a_cap_is_not_needed_and_says_so(
     assert _rows(run, "SELECT n_dropped FROM funnel WHERE reason = 'source_cap'") == [(left,)]
     said = f"{AXIS}: {left:,} prompts could only come by breaking order.max_source_share; none of them is taken"
     assert said in meter(run.root).notes
+    with catalog.open_run(run.root) as con:
+        (figures,) = closing.figures(con)
+    assert (figures["kept"], figures["accepted"], figures["not_needed"], figures["left_over"]) == (
+        *(152 + left, 152, 0, left),
+    )
     ((one,),) = _rows(run, "SELECT row_id FROM rejects WHERE reason = 'source_cap' ORDER BY row_id LIMIT 1")
     lookup.why(run.root, one)
     assert "left over by source_cap" in " ".join(capsys.readouterr().out.split())

@@ -25,10 +25,12 @@ SELECT coalesce(p.axis, '(axis unknown)') AS axis,
     count(s.row_id) FILTER (s.keep_prompt) AS accepted,
     count(d.prompt_id) FILTER (k.row_id IS NOT NULL) AS published,
     count(d.prompt_id) FILTER (k.row_id IS NOT NULL AND d.keep_image) AS pictures,
-    count(s.row_id) FILTER (s.state = 'not_needed') AS not_needed
+    count(s.row_id) FILTER (s.state = 'not_needed' AND NOT coalesce(a.left_over, false)) AS not_needed,
+    count(s.row_id) FILTER (a.left_over) AS left_over
 FROM prompts p
 LEFT JOIN kept k ON k.row_id = p.row_id
 LEFT JOIN selection s ON s.row_id = p.row_id
+LEFT JOIN arrangement a ON a.row_id = s.row_id
 LEFT JOIN published d ON d.prompt_id = s.prompt_id
 GROUP BY 1
 """
@@ -94,6 +96,11 @@ def _remarks(rows: list[dict[str, Any]], recipe: Recipe) -> list[str]:
         counted = ", ".join(f"{row['axis']} {row['not_needed']:,}" for row in spare)
         settings = " ".join(f"--set select.quota.{row['axis']}=all" for row in spare)
         said.append(f"passed but not needed: {counted}; take them with {settings}")
+    if over := ", ".join(f"{row['axis']} {row['left_over']:,}" for row in rows if row["left_over"]):
+        said.append(
+            f"left over by the caps of [order]: {over}; no quota takes them: give prompts of other sources and"
+            " templates, or raise order.max_source_share or order.max_template_share"
+        )
     # A quota is a limit to a person's own prompts: nobody asked for as many.
     if short and any(source.kind != "files" for source in recipe.sources):
         said.append(f"fewer than wanted: {', '.join(short)}; more candidates would fill them")

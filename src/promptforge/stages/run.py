@@ -30,8 +30,9 @@ from promptforge.stages.arrangement.settings import OrderSettings
 from promptforge.stages.ask import STAGE as ASK
 from promptforge.stages.ask import Asker
 from promptforge.stages.contamination.settings import DecontaminateSettings
-from promptforge.stages.earlier import Earlier
 from promptforge.stages.coverage.demands import refuse_hopeless
+from promptforge.stages.earlier import Earlier
+from promptforge.stages.meaning.vectors import STAGE as EMBED
 from promptforge.stages.parts import Part, Parts
 from promptforge.stages.resemblance.settings import DedupSettings
 from promptforge.store import Commit, Store
@@ -43,12 +44,12 @@ Row = dict[str, Any]
 DATASET = "dataset"  # folder inside the run folder that publish makes and replaces
 
 STAGES = (
-    ASK,  # at work while another stage waits for it, several times in a run, and never done
+    *(ASK, EMBED),  # at work while another stage waits for it, several times in a run, and never done
     *("generate", "filter", "dedup", "decontaminate", "arrange", "questions", "plan", "render"),
     *("score", "respond", "lookalikes", "select", "publish"),
 )
 #: Stages of some recipes; the others show none of them.
-OPTIONAL = frozenset({ASK, "decontaminate", "arrange", "questions", "respond", "lookalikes"})
+OPTIONAL = frozenset({ASK, EMBED, "decontaminate", "arrange", "questions", "respond", "lookalikes"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 from promptforge import catalog, recipe
 from promptforge.errors import ConfigError, DataFault
 from promptforge.recipe import Recipe
+from promptforge.records import AXES
 from promptforge.stages import parts
 from promptforge.stages.coverage.demands import demands, hopeless
 from promptforge.stages.coverage.minimum import shortfalls
@@ -51,6 +52,31 @@ def test_the_recipes_of_real_models_want_natural_captions_for_quality(name: str)
 )
 def test_a_recipe_that_can_have_them_is_not_refused(changes: dict[str, Any]) -> None:
     assert hopeless(made("flux-schnell", **changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("quota", "least", "said"),
+    [
+        (
+            {"image_quality": 5},
+            {"image_quality": 6},
+            "prompts.image_quality: the quota of select.quota lets in 5,",
+        ),
+        (
+            dict.fromkeys(AXES, 5),
+            {"all": 16},
+            "prompts.all: the quota of select.quota lets in 15, wanted at least 16",
+        ),
+        (dict.fromkeys(AXES, 5), {"all": 15, "text_rendering": 5}, None),
+        ({"image_quality": 5}, {"all": 16, "text_rendering": 6}, None),  # the other axes have no quota
+    ],
+)
+def test_more_prompts_than_the_quotas_let_in_are_refused(
+    quota: dict[str, int], least: dict[str, int], said: str | None
+) -> None:
+    found = hopeless(made(select={"quota": quota}, **demanding(prompts=least)))
+    assert len(found) == (said is not None)
+    assert all(f"coverage.min.{said}" in line for line in found)
 
 
 def test_files_of_another_axis_give_quality_nothing() -> None:

@@ -1,6 +1,7 @@
 """What a recipe demands of its prompts, and which of it cannot come true, seen from the recipe alone.
 
-So far one thing can be seen there: natural captions are demanded on an axis that only grammars write.
+Two things can be seen there: natural captions are demanded on an axis that only grammars write, or more prompts than
+the quotas let in.
 """
 
 from __future__ import annotations
@@ -26,9 +27,16 @@ def hopeless(recipe: Recipe) -> list[str]:
     found = []
     quota = recipe.select.quota.model_dump()
     for bound in demands(recipe):
+        axes = AXES if bound.axis == ALL else (bound.axis,)
+        if bound.measure == "prompts":
+            limits = [quota[axis] for axis in axes]
+            if "all" not in limits and sum(limits) < bound.least:
+                found.append(
+                    f"coverage.min.{bound.name}: the quota of select.quota lets in {sum(limits):,}, wanted at least"
+                    f" {bound.least:,.0f}; {remedy(bound)}"
+                )
         if bound.measure != "natural_share":
             continue
-        axes = AXES if bound.axis == ALL else (bound.axis,)
         axes = tuple(axis for axis in axes if quota[axis] != 0)
         mine = [source for source in recipe.sources if _may_write(source, axes)]
         if mine and all(source.kind == "grammar" for source in mine):

@@ -142,7 +142,9 @@ class DedupSettings(BaseModel):
     @property
     def resolved(self) -> Mapping[str, Any]:
         """Every setting that decides a row, without the places of files."""
-        semantic = self.semantic and self.semantic.model_dump(mode="json", exclude={"vectors"})
+        semantic = self.semantic and self.semantic.model_dump(mode="json")
+        if semantic and semantic["vectors"]:
+            semantic["vectors"] = PurePath(semantic["vectors"]).name
         if semantic and semantic["model"] and weights.is_local(semantic["model"]):
             semantic["model"] = PurePath(semantic["model"]).name
         return {
