@@ -16,11 +16,8 @@ HIDDEN = "sensual teen"
 
 def test_neither_report_nor_view_nor_why_shows_the_text(tmp_path, capsys):
     source = tmp_path / "own.jsonl"
-    source.write_text(
-        "".join(
-            json.dumps({"text": text, "category": text[:6]}) + "\n" for text in (HIDDEN, "a nude statue", "a red cup")
-        )
-    )
+    lines = [{"text": text, "category": text[-3:]} for text in (HIDDEN, "a nude statue", "a red cup")]
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
     raw = {
         "name": "withheld",
         "sources": [{"kind": "files", "paths": [str(source)], "axis": "image_quality"}],
