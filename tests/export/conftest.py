@@ -6,12 +6,15 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from promptforge.schema import arrow_schema
 from promptforge.stages.publish import publish
+from promptforge.store import Store
 from tests.stages.publishing.conftest import a_run, fill
 
 
@@ -44,3 +47,14 @@ def amended(dataset: Path, copy: Path, columns: dict[str, pa.Array]) -> Path:
     manifest["files"]["index.parquet"]["sha256"] = hashlib.sha256((copy / "index.parquet").read_bytes()).hexdigest()
     (copy / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     return copy
+
+
+def a_stored_run(root: Path, table: str, rows: list[dict[str, Any]], cuts: int = 1) -> Path:
+    """A run folder that stored one table, in as many commits; what the formats that need a run read."""
+    store = Store(root)
+    keys = []
+    for cut in range(cuts):
+        data = pa.Table.from_pylist(rows[cut::cuts], schema=arrow_schema(table))
+        keys.append(store.commit("render", f"b{cut:05d}", f"{cut:064x}", {table: data}).key)
+    store.new_head(0, {}, {"render": keys})
+    return root
