@@ -50,7 +50,7 @@ def test_the_imagefolder_holds_the_pictures_that_ask_for_text(
 
     out = tmp_path / "out"
     run_export("text-loc", paired, None, out, [])
-    assert "4 rows left out: their prompts ask for no text" in " ".join(capsys.readouterr().out.split())
+    assert "4 left out: their prompts ask for no text" in " ".join(capsys.readouterr().out.split())
     rows = load_dataset("imagefolder", data_dir=str(out / "train"), split="train")
     assert {row["prompt_id"]: row["caption"] for row in rows} == READ
     assert {row["prompt_id"]: row["text"] for row in rows} == {ROWS[n]["prompt_id"]: text for n, text in DRAWN.items()}

@@ -57,7 +57,7 @@ def run_export(name: str, dataset: Path | None, run: Path | None, out: Path, set
     module.write(source, rows, params, output)
     n_files = output.finish({**stated, "rows": rows.num_rows}, card(module, source, rows))
     found = f"; {output.n_found:,} pieces were there already" if output.n_found else ""
-    left_out = f"; {more['left_out']:,} rows left out: {module.LEFT_OUT}" if more.get("left_out") else ""
+    left_out = f"; {more['left_out']:,} left out: {module.LEFT_OUT}" if more.get("left_out") else ""
     console.print(f"{out}: {rows.num_rows:,} rows in {n_files:,} files{found}{left_out}")
     console.print(f"next:  {module.USE.format(folder=out)}")
 
