@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from promptforge.filters import language
-from promptforge.filters.language import LANGUAGES
+from promptforge.filters.words.identify import LANGUAGES, identified, identifier
 from tests.filters.columns import findings
 
 FOREIGN = tomllib.loads((Path(__file__).parent / "foreign.toml").read_text("utf-8"))
@@ -73,4 +73,23 @@ def test_an_unknown_language_is_refused():
 
 
 def test_what_the_identifier_is_told_apart_is_what_it_knows():
-    assert set(LANGUAGES) <= set(language._identifier().labels)
+    assert set(LANGUAGES) <= set(identifier().labels)
+
+
+def test_many_texts_at_once_are_told_as_the_library_tells_one_bit_for_bit(eval_data):
+    texts = [
+        "",
+        " ",
+        "1 2 3",
+        "\ud800",
+        "İSTANBUL",
+        "a",
+        "日本語の看板",
+        "x" * 300,
+        "SHOUTED ENGLISH",
+        "e\u0301te\u0301",
+    ]
+    texts += [text for lines in FOREIGN.values() for text in (lines if isinstance(lines, list) else [])]
+    texts += pq.read_table(eval_data / "laion_alttext.parquet").slice(0, 1500)["prompt"].to_pylist()
+    library = [identifier().classify(text[:100].lower()) for text in texts]
+    assert identified(texts) == library

@@ -14,13 +14,14 @@ import tomllib
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from promptforge.filters.words.identify import LANGUAGES, READ, identified, identifier
 from promptforge.filters.words.lists import load
 from promptforge.filters.words.tokens import Floats, tokens_of, words_in
 from promptforge.filters.words.visual import model
@@ -28,15 +29,9 @@ from promptforge.protocols import Filter, Finding
 
 VERSION = 1
 
-#: What is told apart: languages in which people write prompts. More of them cost accuracy on short texts.
-LANGUAGES = tuple(
-    """ar bg bn ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv nl no pl pt ro ru sk sl sv ta th tr uk ur
-    vi zh""".split()  # noqa: SIM905
-)
 _ENOUGH = 0.3  # share of words that English knows, less those of other languages
 _SOME = 0.2  # up to _ENOUGH: names and inventions among English words, more of which only a sure identifier outweighs
 _SURE = 0.9
-_READ = 100  # characters that the identifier sees: time grows with them, and more tell it little
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]")
 _DIGIT = re.compile("[0-9]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -87,12 +82,11 @@ class _Language:
         """`value` is the identifier's probability, `detail` the language that it names."""
         suspects = self._suspects(rows["text_clean"])
         some = rows.select(list(self.columns)).take(pa.array(suspects, pa.int64())).to_pylist()
-        found = []
-        for row, values in zip(suspects, some, strict=True):
-            finding = _told(row, values["text_clean"], values["expected_text"] or (), self._params)
-            if finding is not None:
-                found.append(finding)
-        return found
+        doubts = [_doubt(each["text_clean"], each["expected_text"] or (), self._params) for each in some]
+        open_ones = [(row, doubt) for row, doubt in zip(suspects, doubts, strict=True) if doubt is not None]
+        told = identified([doubt.text for _, doubt in open_ones])
+        found = [_finding(row, doubt, *said, self._params) for (row, doubt), said in zip(open_ones, told, strict=True)]
+        return [finding for finding in found if finding is not None]
 
     def _suspects(self, text: pa.ChunkedArray) -> list[int]:
         """Rows that are not plainly English."""
@@ -117,11 +111,20 @@ def look(row: int, text: str, expected: Sequence[str], params: Params) -> Findin
     """The word on one text; `expected` are its strings to be drawn."""
     if "en" in params.languages and _plainly_english(text):
         return None
-    return _told(row, text, expected, params)
+    doubt = _doubt(text, expected, params)
+    return None if doubt is None else _finding(row, doubt, *_identified(doubt.text), params)
 
 
-def _told(row: int, text: str, expected: Sequence[str], params: Params) -> Finding | None:
-    """The word on a text that is not plainly English."""
+class _Doubt(NamedTuple):
+    """A text whose language must be told: without its strings to be drawn, and what its letters and words say."""
+
+    text: str
+    foreign: bool
+    share: float
+
+
+def _doubt(text: str, expected: Sequence[str], params: Params) -> _Doubt | None:
+    """What is left of a text that is not plainly English; None where nothing is to be told."""
     for string in sorted(filter(None, expected), key=len, reverse=True):
         text = text.replace(string, " ")
     letters, latin = len(_LETTER.findall(text)), len(_LATIN.findall(text))
@@ -134,10 +137,14 @@ def _told(row: int, text: str, expected: Sequence[str], params: Params) -> Findi
     share = _share(words)
     if "en" in params.languages and not foreign and share >= _ENOUGH:
         return None
-    language, probability = _identified(text)
+    return _Doubt(text, foreign, share)
+
+
+def _finding(row: int, doubt: _Doubt, language: str, probability: float, params: Params) -> Finding | None:
+    """What follows from the identifier's language and probability."""
     if language in params.languages:
         return None
-    trusted = foreign or share < _SOME or probability >= _SURE or "en" not in params.languages
+    trusted = doubt.foreign or doubt.share < _SOME or probability >= _SURE or "en" not in params.languages
     sure = probability >= params.min_probability and trusted
     detail, value = language, round(probability, 3)
     if sure:
@@ -211,14 +218,5 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 def _identified(text: str) -> tuple[str, float]:
     """The identifier's language and its probability."""
-    language, probability = _identifier().classify(text[:_READ].lower())
+    language, probability = identifier().classify(text[:READ].lower())
     return str(language), float(probability)
-
-
-@cache
-def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(LANGUAGES)
-    return identifier
