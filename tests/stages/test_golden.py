@@ -18,10 +18,13 @@ from promptforge import scenes, targets, texts
 from promptforge.filters import characters, expected_text, length, split
 from promptforge.protocols import RenderJob
 from promptforge.records import digest_of
-from promptforge.stages import decontaminate, dedup, generate
+from promptforge.stages import arrange, decontaminate, dedup, generate
 from promptforge.stages import filter as filter_stage
 from promptforge.stages import render as render_stage
 from promptforge.stages import select as select_stage
+from promptforge.stages.arrangement import concepts, greedy
+from promptforge.stages.coverage import measures, nouns
+from promptforge.stages.meaning import telling
 from promptforge.teachers import canvas
 
 PROMPTS = [
@@ -159,6 +162,43 @@ def test_a_stage_makes_the_same_until_its_version_is_raised(tmp_path: Path, driv
         ),
     }
     assert made == STAGES
+
+
+#: Versions of all that has a say in a table, and the table: of a run with every check of the whole set, order and cap.
+WHOLE_SET = {
+    "semantic": ([1], "71624e4806af2423"),
+    "telling": ([1], "daab79c475259014"),
+    "arrange": ([1, 1, 1], "b94c73ff07b0f8ac"),
+    "coverage": ([1, 1], "831ab9c89f3f0f124efc0c23203cb4ed"),
+}
+
+
+def test_checks_of_the_whole_set_order_and_measures_make_the_same_until_a_version_is_raised(
+    tmp_path: Path, drive: Any, checked: Any
+) -> None:
+    root = tmp_path / "run"
+    drive(root, checked())
+    prompt = "(SELECT text_clean FROM prompts p WHERE p.row_id = v.row_id)"
+    made = {
+        "semantic": (
+            [dedup.SEMANTIC_VERSION],
+            _columns_of(root, "verdicts v WHERE stage = 'dedup'", f"{prompt}, reason, round(value, 6)", "ALL"),
+        ),
+        "telling": (
+            [telling.VERSION],
+            _digest([telling.sets(PROMPTS).tolist(), [[telling.contradict(a, b) for a in PROMPTS] for b in PROMPTS]]),
+        ),
+        "arrange": (
+            [arrange.VERSION, concepts.VERSION, greedy.VERSION],
+            _columns_of(root, "arrangement", "prompt_id, axis, place, turn, block, gain, held, left_over", "ALL"),
+        ),
+        "coverage": (
+            [measures.VERSION, nouns.VERSION],
+            _columns_of(root, "coverage_measures", "scope, axis, measure, round(value, 9), detail", "ALL")
+            + _columns_of(root, "prompt_nouns", "prompt_id, nouns", "ALL"),
+        ),
+    }
+    assert made == WHOLE_SET
 
 
 PICTURES = Path(__file__).parent / "golden_canvas.json"
