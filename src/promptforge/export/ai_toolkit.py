@@ -16,7 +16,10 @@ from promptforge.export.folder.published import Published
 
 VERSION = 1
 PICTURES = True
-USE = "cat {folder}/datasets.yaml    # goes under config.process of the job\npython run.py job.yaml"
+USE = (
+    "cat {folder}/datasets.yaml    # goes under config.process of the job; paths are relative to where it is started,"
+    " or begin with --set place=FOLDER\npython run.py job.yaml"
+)
 CONFIG = "datasets.yaml"
 
 

@@ -17,7 +17,10 @@ from promptforge.export.folder.published import Published
 
 VERSION = 1
 PICTURES = True
-USE = "accelerate launch flux_train_network.py --dataset_config {folder}/dataset_config.toml"
+USE = (
+    "accelerate launch flux_train_network.py --dataset_config dataset_config.toml"
+    "    # started inside {folder}; from elsewhere: export with --set place=FOLDER"
+)
 CONFIG = "dataset_config.toml"
 
 

@@ -27,7 +27,10 @@ from promptforge.export.folder.published import Published
 
 VERSION = 1
 PICTURES = True
-USE = "simpletuner train --data_backend_config={folder}/multidatabackend.json"
+USE = (
+    "simpletuner train --data_backend_config=multidatabackend.json"
+    "    # started inside {folder}; from elsewhere: export with --set place=FOLDER"
+)
 CONFIG = "multidatabackend.json"
 COLUMNS = ("prompt_id", "image_id", "axis", "category")
 
