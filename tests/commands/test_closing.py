@@ -18,7 +18,7 @@ def chosen(*settings: str, sources: tuple[str, ...] = ()) -> Recipe:
 
 
 def row(axis: str, **counts: int) -> dict[str, Any]:
-    return {"axis": axis, "kept": 9, "accepted": 5, "not_needed": 0, "left_over": 0} | counts
+    return {"axis": axis, "kept": 9, "accepted": 5, "not_needed": 0, "left_over": 0, "in_two_splits": 0} | counts
 
 
 def test_the_opening_line_counts_candidates_that_are_to_be_written() -> None:
@@ -51,6 +51,12 @@ def test_no_quota_is_said_to_take_what_a_cap_leaves_over() -> None:
     spare, over = closing._remarks(rows, chosen(sources=("a.txt",)))
     assert spare == "passed but not needed: image_quality 2; take them with --set select.quota.image_quality=all"
     assert over.startswith("left over by the caps of [order]: image_quality 7, text_rendering 1; no quota takes them: ")
+
+
+def test_prompts_that_no_split_may_hold_are_told_by_axis() -> None:
+    rows = [row("semantic_understanding", in_two_splits=12), row("text_rendering")]
+    (said,) = closing._remarks(rows, chosen(sources=("a.txt",)))
+    assert said.startswith("in no split") and said.endswith("lie in two: semantic_understanding 12")
 
 
 def test_only_prompts_that_were_ordered_can_be_too_few() -> None:

@@ -26,7 +26,8 @@ SELECT coalesce(p.axis, '(axis unknown)') AS axis,
     count(d.prompt_id) FILTER (k.row_id IS NOT NULL) AS published,
     count(d.prompt_id) FILTER (k.row_id IS NOT NULL AND d.keep_image) AS pictures,
     count(s.row_id) FILTER (s.state = 'not_needed' AND NOT coalesce(a.left_over, false)) AS not_needed,
-    count(s.row_id) FILTER (a.left_over) AS left_over
+    count(s.row_id) FILTER (a.left_over) AS left_over,
+    count(s.row_id) FILTER (s.reason = 'split_group_straddles') AS in_two_splits
 FROM prompts p
 LEFT JOIN kept k ON k.row_id = p.row_id
 LEFT JOIN selection s ON s.row_id = p.row_id
@@ -101,6 +102,8 @@ def _remarks(rows: list[dict[str, Any]], recipe: Recipe) -> list[str]:
             f"left over by the caps of [order]: {over}; no quota takes them: give prompts of other sources and"
             " templates, or raise order.max_source_share or order.max_template_share"
         )
+    if torn := ", ".join(f"{row['axis']} {row['in_two_splits']:,}" for row in rows if row["in_two_splits"]):
+        said.append(f"in no split, since their pair, family or duplicates lie in two: {torn}")
     # A quota is a limit to a person's own prompts: nobody asked for as many.
     if short and any(source.kind != "files" for source in recipe.sources):
         said.append(f"fewer than wanted: {', '.join(short)}; more candidates would fill them")
