@@ -4,8 +4,8 @@ Each set is a run folder (what its newest head accepts), a published data set (i
 are compared with the sums of their records, manifest or first look before a row of them is used. A prompt that several
 sets hold is the first one's.
 
-Memory: the texts, scenes and strings of all sets as Arrow columns, some 600 bytes a prompt; Python objects are made of
-BATCH_ROWS rows at a time.
+Memory: the texts, scenes and strings of all sets as Arrow columns, some 700 bytes a prompt, twice where sets overlap;
+Python objects are made of BATCH_ROWS rows at a time. Prompts of files are parsed, 6,000 a second of one busy core.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class Earlier:
         found = pa.concat_tables([SCHEMA.empty_table(), *(reader.rows() for reader in self._readers)]).combine_chunks()
         numbered = pa.table({"prompt_id": found["prompt_id"], "number": np.arange(found.num_rows)})
         first = numbered.group_by("prompt_id").aggregate([("number", "min")])["number_min"]
+        if len(first) == found.num_rows:
+            return found
         return found.take(pa.array(np.sort(first.to_numpy()))).combine_chunks()
 
 
