@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -17,10 +18,14 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 
+_LOADING = threading.Lock()
+
 
 def decode(encoded: bytes) -> Pixels:
     """RGB pixels, height x width x 3. Raises ValueError where it is no picture."""
-    return (_opencv() or with_pillow)(encoded)
+    with _LOADING:  # two threads that import OpenCV at once see half of it
+        decoder = _opencv() or with_pillow
+    return decoder(encoded)
 
 
 def with_pillow(encoded: bytes) -> Pixels:

@@ -190,7 +190,10 @@ class Stream:
         chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
         if threads == 1 or not (self.decode and self._rows.has_image):
             for chunk in chunks:
-                yield from self._rows.get(chunk)
+                for row, number in zip(self._rows.plain(chunk), chunk, strict=True):
+                    if self._rows.has_image:  # one at a time: a chunk of them would leave the processor's cache
+                        row[IMAGE] = self._rows.picture(int(number))
+                    yield row
             return
         with closing(_Ahead(self._rows, threads)) as ahead:
             yield from ahead.read(chunks)
