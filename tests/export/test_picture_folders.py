@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL import Image
 
 from promptforge.commands.export import formats, run_export
 from promptforge.errors import ConfigError
+from promptforge.export.folder.output import Output, Piece
 from tests.export.conftest import amended
 from tests.stages.publishing.conftest import contents, expected_pictures, prompts_of_the_test
 
@@ -171,6 +173,52 @@ def test_two_exports_have_the_same_bytes(dataset: Path, tmp_path: Path, name: st
     assert {"README.md", "export.json"} < first.keys()
     assert f": {name}\n" in first["README.md"].decode().splitlines(keepends=True)[0]
     assert name in formats()
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("simpletuner", "rows_per_file=3"),
+        ("simpletuner", "layout=parquet"),
+        ("kohya", "place=/data"),
+        ("mds", "rows_per_file=3"),
+        ("text-loc", "file_column=file_name"),
+    ],
+)
+def test_an_export_killed_before_any_piece_is_recorded_goes_on_from_there(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, setting: str
+) -> None:
+    piece = Output.piece
+    labels: list[str] = []
+
+    def noting(output: Output, label: str, write: Callable[[Piece], None]) -> None:
+        labels.append(label)
+        piece(output, label, write)
+
+    monkeypatch.setattr(Output, "piece", noting)
+    whole = contents(_export(dataset, tmp_path / "whole", name, setting))
+    assert len(labels) > 1
+    monkeypatch.setattr(Output, "piece", piece)
+    for number, last in enumerate(labels):
+        monkeypatch.setattr(Output, "piece", _dying(last))
+        with pytest.raises(KeyboardInterrupt):
+            _export(dataset, tmp_path / str(number), name, setting)
+        monkeypatch.setattr(Output, "piece", piece)
+        assert contents(_export(dataset, tmp_path / str(number), name, setting)) == whole
+
+
+def _dying(last: str) -> Callable[[Output, str, Callable[[Piece], None]], None]:
+    """Output.piece of a process that is killed when the files of the piece `last` are there, and its record is not."""
+    piece = Output.piece
+
+    def dies(output: Output, label: str, write: Callable[[Piece], None]) -> None:
+        def and_die(made: Piece) -> None:
+            write(made)
+            raise KeyboardInterrupt
+
+        piece(output, label, and_die if label == last else write)
+
+    return dies
 
 
 @pytest.mark.parametrize(

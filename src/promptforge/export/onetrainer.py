@@ -23,8 +23,8 @@ from promptforge.records import Axis
 VERSION = 1
 PICTURES = True
 USE = (
-    "python scripts/train.py --config-path config.json    # with concept_file_name {folder}/concepts.json in it; paths are"
-    " relative to where it is started, or begin with --set place=FOLDER"
+    "python scripts/train.py --config-path config.json    # with concept_file_name {folder}/concepts.json in it;"
+    " its paths are relative to where it is started, or begin with --set place=FOLDER"
 )
 CONFIG = "concepts.json"
 
