@@ -116,8 +116,8 @@ def test_bad_parameters_are_refused_with_the_value_seen(params, message):
 @pytest.mark.parametrize("axis", AXES)
 def test_prompts_hardly_repeat(axis):
     # 220,000 rows of seed 7 gave 0.989 (semantics) to 1.000 distinct texts with case and punctuation folded.
-    texts = {fold(row.text) for row in rows(axis, 20_000)}
-    assert len(texts) / 20_000 >= 0.98
+    texts = {fold(row.text) for row in rows(axis, 8_000)}
+    assert len(texts) / 8_000 >= 0.99
 
 
 def test_the_space_of_every_semantic_category_is_far_larger_than_its_rows():
@@ -200,7 +200,7 @@ def test_the_first_rows_of_seed_7_have_not_changed(written):
 
 
 GOLDEN = {
-    "image_quality": "f8079df290954c41",
+    "image_quality": "57d8f2c02e0ebfd8",
     "semantic_understanding": "f7e905a690fb0871",
     "text_rendering": "107cd4623d98e3c0",
 }

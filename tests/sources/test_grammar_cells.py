@@ -16,7 +16,7 @@ from promptforge.records import AXES
 from promptforge.scenes import parse
 from promptforge.sources import grammar
 from promptforge.sources.grammar import CATEGORIES, Params, writable
-from promptforge.sources.writing.cells import BANDS, STYLES, Cell, Listed, Mix, Rotation, Wheel
+from promptforge.sources.writing.cells import BANDS, STYLES, Cell, Listed, Mix, Rotation, Wheel, style_kind
 from promptforge.sources.writing.draw import Draw
 
 #: The steps of the view `coverage` in schemas/views.sql, by hand, and the bound of long prompts.
@@ -298,6 +298,12 @@ def test_prompts_of_eleven_words_and_more_hardly_repeat(axis):
     for length in ("medium", "long", "paragraph"):
         rows = read(axis=axis, n=1_500, lengths={length: 1})
         assert len({row.text for row in rows}) >= 0.99 * len(rows)
+
+
+def test_only_paintings_show_brushwork():
+    rows = read(axis="image_quality", n=4_000)
+    brushed = {style_kind(row.style) for row in rows if "brushwork" in row.text}
+    assert brushed == {"painting"}
 
 
 def test_paragraphs_reach_every_length_up_to_120_words():

@@ -33,7 +33,7 @@ from promptforge.sources.writing.nounphrases import Draft
 from promptforge.sources.writing.pairs import kinds_of, twins
 from promptforge.sources.writing.pools import template_bytes, template_names
 
-VERSION = 4
+VERSION = 5
 
 LICENCE = "CC0-1.0"
 #: What is put on a finished text, in per cent: a capital and a full stop, a capital alone, neither.

@@ -91,7 +91,6 @@ class CaptionWriter:
             self.mediums[PLAIN, view] = [written[0]]  # drawn, and not written
             for kind in ART:
                 self.mediums[kind, view] = [m for m in written if style_kind(m.word) == kind]
-        self.styles = list(lexicon.styles.values())
         self.compositions = {
             (near, place): self.words["composition"]
             + (self.words["composition_near"] if near else ())
@@ -228,7 +227,7 @@ class CaptionWriter:
             comp=draw.pick(self.compositions[not subject.within, place]),
             fin=fin,
             fin2=fin2,
-            style=draw.pick(draw.pick(self.styles).phrases),
+            style=self.longer.finishes.manner(draw, medium.word),
         )
         return Draft(
             template=f"{category}.{kind}_{template['id']}",

@@ -11,6 +11,7 @@ from promptforge.sources.writing.draw import Draw
 from promptforge.sources.writing.pages import Clause, Page
 
 GREY, AERIAL = "black and white photograph", "aerial photograph"
+PAINTED, BRUSH = "painting", "brushwork"
 #: Lights without shadows to speak of.
 SHADOWLESS = ("overcast", "fog", "rain", "snowfall", "starlight", "blue hour")
 
@@ -27,7 +28,8 @@ class Finishes:
         self.finishes = {
             PLAIN: self.words["finish"],
             PHOTO: self.words["finish"] + self.words["finish_photo"],
-            "art": self.words["finish"] + self.words["finish_art"],
+            PAINTED: self.words["finish"] + self.words["finish_art"],
+            "art": tuple(word for word in self.words["finish"] + self.words["finish_art"] if BRUSH not in word),
             GREY: tuple(
                 word
                 for word in self.words["finish"] + self.words["finish_photo"]
@@ -39,7 +41,8 @@ class Finishes:
             for words in table["groups"].values()
             for word in words
         }
-        self.manners = [phrase for row in lexicon.styles.values() for phrase in row.phrases]
+        manners = [phrase for row in lexicon.styles.values() for phrase in row.phrases]
+        self.manners = {PAINTED: manners, "art": [phrase for phrase in manners if BRUSH not in phrase]}
 
     def lights_for(self, place: str, text: str) -> Sequence[Light]:
         """Lights of a place that no adjective of the text gainsays: no sunlit canal by moonlight."""
@@ -52,7 +55,7 @@ class Finishes:
     def finishing(self, draw: Draw, style: str | None, light: str | None, n: int) -> list[str]:
         """Finishes that go with each other, the medium and the light."""
         kind = style_kind(style)
-        listed = self.finishes[GREY if style == GREY else kind if kind in (PLAIN, PHOTO) else "art"]
+        listed = self.finishes[GREY if style == GREY else kind if kind in self.finishes else "art"]
         found: list[str] = []
         said = {"shadow"} if light in SHADOWLESS else set()
         while len(found) < n:
@@ -62,6 +65,10 @@ class Finishes:
                 found.append(finish)
                 said |= groups
         return found
+
+    def manner(self, draw: Draw, style: str | None) -> str:
+        """An artist's manner; brushwork only where there is a brush."""
+        return draw.pick(self.manners[PAINTED if style_kind(style) == PAINTED else "art"])
 
     def light_sentence(self, draw: Draw, page: Page) -> Clause:
         """The one light."""
@@ -77,7 +84,7 @@ class Finishes:
         first, second, third = self.finishing(draw, style, page.fields["light"], 3)
         text = draw.pick(self.table["finish"][kind if kind in (PLAIN, PHOTO) else "art"])
         lens, comp = draw.pick(self.words["lens"]), draw.pick(self.compositions(page, "and is" in text))
-        manner = draw.pick(self.manners)
+        manner = self.manner(draw, style)
         if comp.startswith("with "):
             text = text.replace("{comp}, with", "{comp},")
         return Clause(
