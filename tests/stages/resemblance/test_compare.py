@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -214,6 +218,17 @@ def test_compiled_loops_give_the_same() -> None:
     texts = [*_corpus(500, 4), "a hosre on the beach", "a sign that says “OPEN”", "", "一只猫", "averyverylongword" * 3]
     for settings in (DEFAULT, BARE):
         _same(texts, settings)
+
+
+def test_a_loop_compiled_once_is_read_by_the_next_process(tmp_path: Path) -> None:
+    pytest.importorskip("numba", reason="the extra `fast` is not installed")
+    enter = (  # it calls another loop
+        "import numpy as np; from promptforge.stages.resemblance import compiled; loop = compiled.loops(True).enter;"
+        "loop(np.zeros((4, 3), np.uint64), np.zeros((8, 3), np.uint64)); print(sum(loop.stats.cache_hits.values()))"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    hits = [subprocess.check_output([sys.executable, "-c", enter], env=environment, text=True) for _ in range(2)]
+    assert hits == ["0\n", "1\n"]
 
 
 def test_compiled_loops_give_the_same_for_any_mixture_of_style_marks_and_misspelt_words() -> None:

@@ -71,7 +71,12 @@ def _compile() -> Loops:  # noqa: C901, PLR0915 - the loops share their constant
 
     u64, u32 = np.uint64, np.uint32
     m1, m2, seed, order, joint = M1, M2, SEED, ORDER, JOINT
-    jit = numba.njit(nogil=True, boundscheck=False, cache=True)
+
+    def jit(loop: Loop) -> Any:
+        made = numba.njit(nogil=True, boundscheck=False, cache=True)(loop)
+        # A loop that calls another has that one's id in the key of its file; a random one is compiled in every process.
+        made._set_uuid(f"{__name__}.{loop.__name__}")
+        return made
 
     @jit
     def mix(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
