@@ -29,6 +29,9 @@ from promptforge.store import Commit
 
 VERSION = 2
 
+#: DuckDB's own: point queries over a million rows take 10 ms of processor time, with one group 18.
+INDEX_GROUP_ROWS = 122_880
+
 #: Figures of the card and the manifest, over the catalog and the relation dataset_index.
 _FIGURES: Mapping[str, str] = {
     "splits": "SELECT split, axis, count(*), count(*) FILTER (keep_image) FROM dataset_index GROUP BY ALL ORDER BY ALL",
@@ -142,7 +145,7 @@ def gather(run: Run, commits: Sequence[Commit]) -> Content:
         figures = {name: con.execute(query).fetchall() for name, query in _FIGURES.items()}
         covered, nouns = _coverage(con)
     sink = pa.BufferOutputStream()
-    pq.write_table(index, sink, compression="ZSTD", write_page_index=True)
+    pq.write_table(index, sink, row_group_size=INDEX_GROUP_ROWS, compression="ZSTD", write_page_index=True)
     return Content(
         index,
         sink.getvalue().to_pybytes(),
