@@ -50,7 +50,7 @@ setup: $(CORE) ## Make .venv with what a run needs; done once, and again only wh
 
 setup-dev: $(DEV) ## Make .venv with what the tests and checks need as well
 
-setup-fast: $(FAST) ## Add numba: near duplicates in compiled loops, 2 to 3 times as fast, the same rows (210 MB)
+setup-fast: $(FAST) ## Add numba: near duplicates in compiled loops: the same rows, 2 to 3 times as fast from some 500,000 on (210 MB)
 
 setup-models: $(MODELS) ## Add the real models' libraries: torch, diffusers, open_clip, EasyOCR (1.7 GB; more with CUDA)
 

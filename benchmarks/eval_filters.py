@@ -109,6 +109,13 @@ def share(mask: np.ndarray, of: np.ndarray) -> float | None:
     return float(mask[of].mean()) if of.any() else None
 
 
+def known_labels(path: Path, rows: Sequence[Row], *known: str) -> None:
+    """Raise LabelFault for a label that is none of these: it would count as the other one."""
+    strange = sorted({str(row["label"]) for row in rows} - set(known))
+    if strange:
+        raise LabelFault(f"{path}: labels {', '.join(strange[:5])}; expected {', '.join(known)}")
+
+
 def area_under_curve(scores: np.ndarray, labels: np.ndarray) -> float:
     """Chance that a positive row scores above a negative one; ties count half."""
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
@@ -128,6 +135,7 @@ def rate(work: Callable[[pa.Table], Any], table: pa.Table) -> float:
 def measure_visualness(folder: Path) -> Figures:
     """AUC of the probability, and what each cut drops of either label by the filter's own rule."""
     rows = rows_of(folder / "visualness.jsonl", "prompt", "label")
+    known_labels(folder / "visualness.jsonl", rows, "visual", "non_visual")
     visual = np.array([row["label"] == "visual" for row in rows])
     table = cleaned(rows)
     cuts = []
@@ -175,6 +183,7 @@ def measure_extraction(folder: Path) -> Figures:
 def measure_safety(folder: Path) -> Figures:
     """Unsafe rows dropped, safe rows dropped, and what allowing listed words would change."""
     rows = rows_of(folder / "safety.jsonl", "prompt", "label")
+    known_labels(folder / "safety.jsonl", rows, "safe", "unsafe")
     unsafe = np.array([row["label"] == "unsafe" for row in rows])
     kinds = np.array([str(row.get("kind")) for row in rows])
     table = cleaned(rows)

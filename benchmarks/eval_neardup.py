@@ -137,6 +137,8 @@ def _cluster_f1(rows: Sequence[Row], settings: DedupSettings) -> float | None:
     own = [first.setdefault(key, number) for number, key in enumerate(judge.folded)]
     made = [int(judge.winner[number]) for number in own]
     true = [row["cluster_id"] for row in rows]
+    if not _pairs_in(true):
+        return None  # every prompt alone: nothing to find
     both = _pairs_in(zip(made, true, strict=True))
     precision = both / max(_pairs_in(made), 1)
     recall = both / max(_pairs_in(true), 1)

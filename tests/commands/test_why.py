@@ -96,7 +96,9 @@ def test_a_duplicate_of_what_is_accepted_elsewhere_names_its_place_there(told) -
 
 def test_a_survivor_tells_how_many_it_dropped_and_names_the_first_five(told) -> None:
     lines, ids = told(0)
-    at = lines.index("stays for  7 rows that it dropped: 1 exact_duplicate, 5 near_duplicate, 1 semantic_duplicate")
+    at = lines.index(
+        "cluster    7 rows were dropped for this one: 1 exact_duplicate, 5 near_duplicate, 1 semantic_duplicate"
+    )
     assert lines[at + 1] == f"           {ids[1]} near_duplicate 1 (own.txt, row 1: {ROWS[1]})"
     assert lines[at + 2] == f"           {ids[2]} exact_duplicate (own.txt, row 2: {ROWS[2]})"
     assert [line.split()[0] for line in lines[at + 1 : at + 6]] == [ids[row] for row in (1, 2, 3, 6, 7)]

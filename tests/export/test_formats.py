@@ -45,6 +45,13 @@ def test_distillt5_gives_the_three_sets_that_its_trainer_reads(dataset: Path, tm
     assert [file.name for file in (out / "semantic_understanding").iterdir()] == ["color_train.txt"]
 
 
+def test_distillt5_has_a_set_for_an_axis_without_rows(dataset: Path, tmp_path: Path) -> None:
+    out = _export(dataset, tmp_path / "out", "distillt5", 'axes=["text_rendering"]')
+    assert json.loads((out / "image_quality.json").read_text("ascii")) == []
+    assert [file.read_text("utf-8") for file in (out / "semantic_understanding").iterdir()] == [""]
+    assert len(json.loads((out / "text_rendering.json").read_text("ascii"))) == 4
+
+
 def test_diffusers_reads_the_folder_with_load_dataset(dataset: Path, tmp_path: Path) -> None:
     from datasets import load_dataset
 

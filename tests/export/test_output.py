@@ -86,7 +86,7 @@ def test_the_statement_says_what_it_was_made_from(dataset: Path, tmp_path: Path)
     stated = json.loads((tmp_path / "out" / "export.json").read_text("utf-8"))
     assert stated["dataset"] == json.loads((dataset / "manifest.json").read_text("utf-8"))["digest"]
     assert stated["params"] == {"splits": ["train"], "axes": ["text_rendering"]}
-    assert check(tmp_path / "out") == 2  # the list and the card; the statement cannot state itself
+    assert check(tmp_path / "out") == 4  # three sets and the card; the statement cannot state itself
     assert "| train | text_rendering | 4 |" in (tmp_path / "out" / "README.md").read_text("utf-8")
 
 

@@ -13,6 +13,7 @@ import pytest
 from promptforge import catalog, recipe
 from promptforge.errors import ConfigError, SourceFault
 from promptforge.schema import arrow_schema
+from promptforge.stages import parts
 from promptforge.stages import run as runner
 from promptforge.stages.run import Run, Tally, Unit, digest_columns, open_run, prepare
 from promptforge.store import Store
@@ -168,3 +169,12 @@ def test_equal_columns_have_equal_digests_whatever_else_changed(run: Run) -> Non
 
 def test_the_folder_says_what_was_asked_for_and_nothing_of_its_defaults(run: Run, tiny: Recipe) -> None:
     assert json.loads((run.root / "_run.json").read_text())["select"] == tiny()["select"]
+
+
+def test_what_draws_nothing_asks_for_no_scorer() -> None:
+    """Their packages and weights may be missing on the machine that makes the prompts."""
+    raw = recipe.override(recipe.read("flux-schnell"), ["render.sample=0"])
+    found = parts.resolve(recipe.validate(raw, "test"), "test")
+    assert found.scorers == ()
+    assert found.resolved()["scorers"] == []
+    assert not found.compares

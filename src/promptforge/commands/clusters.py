@@ -54,7 +54,7 @@ def dropped_for(con: duckdb.DuckDBPyConnection, row_id: str) -> Iterator[str]:
         return
     counts = [(check, sum(row["check_name"] == check for row in found)) for check in CHECKS]
     kinds = ", ".join(f"{n:,} {check}" for check, n in counts if n)
-    yield f"stays for  {len(found):,} {'row' if len(found) == 1 else 'rows'} that it dropped: {kinds}"
+    yield f"cluster    {len(found):,} {'row was' if len(found) == 1 else 'rows were'} dropped for this one: {kinds}"
     for row in found[:SHOWN]:
         value = "" if row["value"] is None else f" {row['value']:.4g}"
         yield f"           {row['row_id']} {row['check_name']}{value} ({_place(row)})"

@@ -41,7 +41,7 @@ def show(root: Path, by: By, given: Sequence[str], *, as_json: bool) -> int:
     with catalog.open_run(root) as con:
         prompts = rows.prompts(con, rows.ACCEPTED)
         found = _by_axis(prompts) if by == "axis" else _by(con, prompts.rows, _KEYS[by])
-        short = minimum.shortfalls(con, rows.ACCEPTED, bounds)
+        short = minimum.shortfalls(con, rows.ACCEPTED, bounds, how="--min ")
         shares = _shares(prompts) if by == "axis" else {}
         kept = _counted(con)
     if as_json:

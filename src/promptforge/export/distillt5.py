@@ -6,7 +6,7 @@
 
 That trainer reads every file of the folder whose name holds "train", and the folder ten times where all three sets are
 given: no row is here twice, so that factor stays with the trainer. It keeps the line end of each line of a .txt file as
-a part of the prompt.
+a part of the prompt. An axis without rows is an empty list or file: the trainer has no way to leave a set out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from promptforge.export.folder.output import Output, Piece
 from promptforge.export.folder.published import Chosen, Published
 from promptforge.records import Axis
 
-VERSION = 1
+VERSION = 2
 PICTURES = False
 USE = (
     "accelerate launch train_flux.py --laion_path {folder}/image_quality.json \\\n"
@@ -35,7 +35,7 @@ class Params(Chosen):
 
 def write(source: Published, rows: pa.Table, params: Params, output: Output) -> None:
     """One piece for each axis."""
-    for axis in params.axes:
+    for axis in Axis:
         mine = rows.filter(pc.equal(rows["axis"], str(axis)))
         if axis == Axis.SEMANTIC_UNDERSTANDING:
             output.piece(str(axis), partial(_by_category, rows=mine))
@@ -48,6 +48,8 @@ def _by_category(piece: Piece, rows: pa.Table) -> None:
     lines: dict[str, list[str]] = {}
     for category, text in zip(rows["category"].to_pylist(), rows["text"].to_pylist(), strict=True):
         lines.setdefault(category or "other", []).append(text)
+    if not lines:
+        piece.put("semantic_understanding/none_train.txt", b"")
     for category in sorted(lines):
         # Cleaned prompts hold no line end.
         piece.put(f"semantic_understanding/{_plain(category)}_train.txt", ("\n".join(lines[category]) + "\n").encode())

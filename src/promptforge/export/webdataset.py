@@ -5,7 +5,8 @@
     .json                     prompt, axis, category, expected_text, image_id, seed, width, height, scores
 
 The same rows give the same bytes: no times, no owners. Files of equal length are for the trainer to choose: take
-rows_per_file so that the number of files is a multiple of ranks x workers.
+rows_per_file so that the number of files is a multiple of ranks x workers. A score that does not apply is null: the
+library takes that as it is, `datasets`' own reader of tars does not (for it there is the format diffusers).
 """
 
 from __future__ import annotations

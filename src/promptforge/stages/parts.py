@@ -175,7 +175,8 @@ def resolve(recipe: Recipe, where: str) -> Parts:
     _check_roles(recipe, parts, where)
     _check_metrics(recipe, parts, where)
     _check_regime(recipe, parts, where)
-    return parts
+    # What draws nothing scores nothing, and must not ask for the scorers' packages and weights.
+    return parts if recipe.render.sample else replace(parts, scorers=())
 
 
 def identity_of(model: Part) -> dict[str, Any]:

@@ -129,7 +129,9 @@ def make_text(root: Path, shard: int) -> list[Tally]:
 def make_dedup(root: Path) -> Tally:
     """Duplicates over all shards."""
     run = open_run(root)
-    _, tally = run.work(dedup.unit(run, _text(run)))
+    commit, tally = run.work(dedup.unit(run, _text(run)))
+    if without := commit.counts.get("without_vector"):
+        meter(root).note(f"{without:,} prompts have no vector in dedup.semantic.vectors; none was compared by meaning")
     return tally
 
 

@@ -1,9 +1,10 @@
 """Caps: units in an order, taken so that no source and no template ever holds more than its share.
 
 Of the first k rows at most share x max(k, first), rounded up, are of one source: from k = `first` on that is the share
-to within a row (rounded down, two sources at 0.5 could never go on from an even k). The next unit is the earliest that keeps every cap. One that would break a cap waits, and goes before all
-that come later as soon as it keeps them. What still waits at the end could only come by breaking a cap: it is left
-over. A unit is one row, or the members of a minimal pair, which are never parted.
+to within a row (rounded down, two sources at 0.5 could never go on from an even k). The next unit is the earliest that
+keeps every cap. One that would break a cap waits, and goes before all that come later as soon as it keeps them. What
+still waits at the end could only come by breaking a cap: it is left over. A unit is one row, or the members of a
+minimal pair, which are never parted.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from promptforge.stages.coverage.settings import ALL, Bound, CoverageSettings
 
 #: How to give captions on the command line.
 CAPTIONS = "--captions captions.txt"
+SETTING = "--set coverage.min."
 
 
 def demands(recipe: Recipe) -> tuple[Bound, ...]:
@@ -61,9 +62,9 @@ def _may_write(source: SourceSpec, axes: Sequence[str]) -> bool:
     return axis in axes if axis is not None else bool(axes)
 
 
-def remedy(bound: Bound) -> str:
-    """What to do where a demand is not met."""
-    lower = f"or lower it: --set coverage.min.{bound.name}=0"
+def remedy(bound: Bound, how: str = SETTING) -> str:
+    """What to do where a demand is not met; `how` is what a demand is written behind."""
+    lower = f"or lower it: {how}{bound.name}=0"
     if bound.measure == "natural_share":
         if bound.axis in (ALL, "image_quality"):
             return f"give captions with {CAPTIONS}, {lower}"

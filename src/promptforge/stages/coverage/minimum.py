@@ -14,7 +14,7 @@ import pyarrow as pa
 from promptforge import catalog
 from promptforge.errors import DataFault
 from promptforge.stages.coverage import rows
-from promptforge.stages.coverage.demands import demands, remedy
+from promptforge.stages.coverage.demands import SETTING, demands, remedy
 from promptforge.stages.coverage.measures import RATIOS, table
 from promptforge.stages.coverage.settings import ALL, Bound
 from promptforge.stages.coverage.shown import percent
@@ -39,11 +39,12 @@ _WHAT = {
 
 
 def shortfalls(
-    con: duckdb.DuckDBPyConnection, chosen: str, bounds: Sequence[Bound], *, exact: bool = True
+    con: duckdb.DuckDBPyConnection, chosen: str, bounds: Sequence[Bound], *, exact: bool = True, how: str = SETTING
 ) -> list[str]:
     """A line for each demand that the chosen prompts fall short of: seen, wanted, what to do.
 
     `chosen` is a query for row_id and keep_image. Where it may still shrink it is not `exact`, and ratios wait.
+    `how` is what a demand is written behind on the command line.
     """
     bounds = [bound for bound in bounds if exact or bound.measure not in RATIOS]
     if not bounds:
@@ -55,11 +56,11 @@ def shortfalls(
     for bound in bounds:
         if bound.measure == "cell":
             thin = rows.thin_cells(con, chosen, int(bound.least))
-            lines += [_cell_line(bound, *cell) for cell in thin]
+            lines += [_cell_line(bound, *cell, how) for cell in thin]
         else:
             value = values[(bound.measure, bound.axis)]
             if value is not None and value < bound.least:
-                lines.append(_line(bound, value))
+                lines.append(_line(bound, value, how))
     return lines
 
 
@@ -96,17 +97,17 @@ def _raise(lines: Sequence[str], when: str) -> None:
         raise DataFault("\n".join([f"the prompts fall short of the recipe's [coverage], {when}:", *lines]))
 
 
-def _line(bound: Bound, value: float) -> str:
+def _line(bound: Bound, value: float, how: str) -> str:
     where = "over all axes" if bound.axis == ALL else f"on {bound.axis}"
     seen, least = _shown(bound, value), _shown(bound, bound.least)
-    return f"{bound.name}: {seen} {_WHAT[bound.measure]} {where}, wanted at least {least}; {remedy(bound)}"
+    return f"{bound.name}: {seen} {_WHAT[bound.measure]} {where}, wanted at least {least}; {remedy(bound, how)}"
 
 
-def _cell_line(bound: Bound, axis: str, category: str, n_prompts: int) -> str:
+def _cell_line(bound: Bound, axis: str, category: str, n_prompts: int, how: str) -> str:
     cell = f"{axis}, {category}" if category else f"{axis} without a category"
     return (
         f"cell: {n_prompts:,} accepted prompts in {cell}, wanted at least {bound.least:,.0f}; give the sources more"
-        " rows of it or raise the axis' quota, or lower it: --set coverage.min.cell=0"
+        f" rows of it or raise the axis' quota, or lower it: {how}cell=0"
     )
 
 
