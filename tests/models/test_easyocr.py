@@ -313,7 +313,10 @@ def test_the_text_scorer_reads_one_and_many_alike_and_in_languages_of_the_text(f
     assert (mad["reader"], [line["text"] for line in mad["lines"]]) == ("second", ["eFe"])
     # No letter of eFe is in small: each reader takes the other's for something else in the picture.
     assert verdicts == ["read", "read", "unreadable", "unreadable"]
-    assert omega["faults"] == [None, "no set of languages that the reader knows has all letters of the wanted text"]
+    assert omega["faults"] == [
+        "rapidocr does not know these Greek letters: Ω",
+        "no set of languages that the reader knows has all letters of the wanted text",
+    ]
     assert nothing == {"lines": [], "n_looks": 0, "shapes": []}
 
 
