@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
@@ -47,15 +48,17 @@ def distill(name: str, out: Path | None, changes: Sequence[str]) -> None:
     folder = out or Path("runs") / "distill" / settings.name
     from promptforge.distill.train import Report, train
 
+    is_first = os.environ.get("RANK", "0") == "0"  # of the ranks that torchrun or accelerate started
     console = terminal.err()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=not (console.is_terminal and is_first)) as bar:
         task = bar.add_task(settings.name, total=sum(phase.batches for phase in settings.phases))
 
         def tell(report: Report) -> None:
             bar.update(task, completed=report.batch, description=f"{report.phase}, loss {report.loss:.3g}")
-            if not console.is_terminal and report.batch % settings.checkpoint_every == 0:
+            if is_first and not console.is_terminal and report.batch % settings.checkpoint_every == 0:
                 console.print(f"{report.phase}: batch {report.batch:,} of {report.n_batches:,}, loss {report.loss:.4g}")
 
         student = train(settings, folder, tell)
-    terminal.out().print(f"student:  {student}\nlosses:   {folder / 'losses.jsonl'}")
+    if is_first:
+        terminal.out().print(f"student:  {student}\nlosses:   {folder / 'losses.jsonl'}")
