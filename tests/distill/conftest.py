@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from promptforge.models.diffusion.settings import Settings
+from promptforge.stages.publish import publish
+from tests.stages.publishing.conftest import a_run, fill
 
 SIZE, STEPS, LENGTH = 64, 4, 16
 
@@ -50,3 +52,34 @@ def student(t5_folder: Path, teacher: Any) -> Any:
     from promptforge.distill.student import make
 
     return make(str(t5_folder), None, teacher.width, seed=1)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """9 prompts to train on: 1 of image quality, 4 semantic, 4 with text."""
+    root = tmp_path_factory.mktemp("distill") / "run"
+    run = a_run(root)
+    publish(run, fill(run))
+    return root / "dataset"
+
+
+@pytest.fixture(scope="session")
+def small(dataset: Path, flux_folder: Path, t5_folder: Path) -> dict[str, Any]:
+    """Settings of a training that takes seconds, as they stand in a file."""
+    return {
+        "name": "small",
+        "dataset": str(dataset),
+        "teacher": {
+            "model": str(flux_folder),
+            "dtype": "fp32",
+            "size": SIZE,
+            "steps": 2,
+            "max_sequence_length": 8,
+            "pooled": "zero",
+            "licence": "CC0-1.0",
+        },
+        "student": {"encoder": str(t5_folder)},
+        "phases": [{"name": "all", "batches": 3}],
+        "batch": 2,
+        "precision": "fp32",
+    }

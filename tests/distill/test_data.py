@@ -11,19 +11,8 @@ import pytest
 from promptforge.distill.data import Batches, mean_by_axis
 from promptforge.distill.settings import DistillSettings, Guidance, read
 from promptforge.errors import ConfigError
-from promptforge.stages.publish import publish
-from tests.stages.publishing.conftest import a_run, fill
 
 N_BY_AXIS = {"image_quality": 1, "semantic_understanding": 4, "text_rendering": 4}
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """9 prompts to train on: 1, 4 and 4 by axis."""
-    root = tmp_path_factory.mktemp("distill") / "run"
-    run = a_run(root)
-    publish(run, fill(run))
-    return root / "dataset"
 
 
 def settings(dataset: Path, **more: Any) -> DistillSettings:

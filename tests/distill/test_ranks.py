@@ -12,9 +12,6 @@ from typing import Any
 
 import pytest
 
-from promptforge.stages.publish import publish
-from tests.stages.publishing.conftest import a_run, fill
-
 pytestmark = pytest.mark.models
 
 _PROGRAM = """
@@ -39,29 +36,12 @@ def _losses(raw: dict[str, Any], folder: Path, ranks: int) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "run" / "losses.jsonl").read_text("utf-8").splitlines()]
 
 
-def test_two_ranks_train_as_one_with_twice_the_batch(flux_folder: Path, t5_folder: Path, tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    run = a_run(root)
-    publish(run, fill(run))
-    still = Path(shutil.copytree(t5_folder, tmp_path / "t5"))  # ranks draw their own dropout, so there must be none
+def test_two_ranks_train_as_one_with_twice_the_batch(small: dict[str, Any], tmp_path: Path) -> None:
+    still = Path(shutil.copytree(small["student"]["encoder"], tmp_path / "t5"))
     config = json.loads((still / "config.json").read_text("utf-8"))
+    # Ranks draw their own dropout, so there must be none.
     (still / "config.json").write_text(json.dumps({**config, "dropout_rate": 0.0}))
-    raw = {
-        "name": "small",
-        "dataset": str(root / "dataset"),
-        "teacher": {
-            "model": str(flux_folder),
-            "dtype": "fp32",
-            "size": 64,
-            "steps": 2,
-            "max_sequence_length": 8,
-            "pooled": "zero",
-            "licence": "CC0-1.0",
-        },
-        "student": {"encoder": str(still), "dropout": 0},
-        "phases": [{"name": "all", "batches": 3}],
-        "precision": "fp32",
-    }
+    raw = {**small, "student": {"encoder": str(still), "dropout": 0}}
     one = _losses({**raw, "batch": 2}, tmp_path / "one", 1)
     two = _losses({**raw, "batch": 1}, tmp_path / "two", 2)
     assert len(one) == 6  # 3 batches x 2 steps

@@ -14,8 +14,7 @@ import pytest
 
 from promptforge.distill.settings import DistillSettings, read
 from promptforge.errors import ConfigError, StoreFault
-from promptforge.stages.publish import publish
-from tests.stages.publishing.conftest import a_run, contents, fill
+from tests.stages.publishing.conftest import contents
 
 pytestmark = pytest.mark.models
 
@@ -31,32 +30,12 @@ train(read(json.loads(sys.argv[1]), "test"), Path(sys.argv[2]), lambda report: p
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory, flux_folder: Path, t5_folder: Path) -> dict[str, Any]:
-    root = tmp_path_factory.mktemp("train") / "run"
-    run = a_run(root)
-    publish(run, fill(run))
-    return {
-        "name": "small",
-        "dataset": str(root / "dataset"),
-        "teacher": {
-            "model": str(flux_folder),
-            "dtype": "fp32",
-            "size": 64,
-            "steps": 2,
-            "max_sequence_length": 8,
-            "pooled": "zero",
-            "licence": "CC0-1.0",
-        },
-        "student": {"encoder": str(t5_folder)},
-        "phases": [
-            {"name": "semantics", "batches": 3, "weights": {"image_quality": 0, "text_rendering": 0}},
-            {"name": "all", "batches": 3, "size": 128, "weights": {"semantic_understanding": 10}},
-        ],
-        "batch": 2,
-        "precision": "fp32",
-        "checkpoint_every": 2,
-        "ema": 0.9,
-    }
+def raw(small: dict[str, Any]) -> dict[str, Any]:
+    phases = [
+        {"name": "semantics", "batches": 3, "weights": {"image_quality": 0, "text_rendering": 0}},
+        {"name": "all", "batches": 3, "size": 128, "weights": {"semantic_understanding": 10}},
+    ]
+    return {**small, "phases": phases, "checkpoint_every": 2, "ema": 0.9}
 
 
 def _start(raw: dict[str, Any], folder: Path) -> subprocess.Popen[str]:
