@@ -263,6 +263,22 @@ def export(
 
 
 @app.command(sort_key=14)
+def push(
+    repository: Annotated[str, Parameter(help="owner/name on the Hugging Face hub")],
+    /,
+    *,
+    folder: Annotated[Path | None, Parameter(help="a data set or an export; the run's dataset/ by default")] = None,
+    private: Annotated[bool, Parameter(negative="--public", help="make a new repository private")] = True,
+    dry_run: Annotated[bool, Parameter(negative="", help="only say what would be sent and removed")] = False,
+    run: RunFolder = None,
+) -> None:
+    """Put a data set or an export onto the hub, in one commit."""
+    from promptforge.commands.push import run_push
+
+    run_push(repository, folder, run, private=private, dry=dry_run)
+
+
+@app.command(sort_key=15)
 def distill(
     settings_file: Annotated[str, Parameter(name="settings", help="name of settings in the package, or a .toml file")],
     /,
