@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptforge.distill.data import Batches, mean_by_axis
+from promptforge.distill.data import Batches
 from promptforge.distill.settings import DistillSettings, Guidance, read
 from promptforge.errors import ConfigError
 
@@ -101,7 +101,3 @@ def test_too_few_prompts_are_told_before_any_weights_are_loaded(dataset: Path) -
 def test_wrong_settings_are_refused(dataset: Path, change: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         settings(dataset, **change)
-
-
-def test_means_are_by_axis() -> None:
-    assert mean_by_axis(["b", "a", "b"], [1.0, 5.0, 2.0]) == {"a": 5.0, "b": 1.5}

@@ -7,7 +7,6 @@ batches side by side out of one order: two ranks with batch 4 see what one with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -78,11 +77,3 @@ class Batches:
     def _number(self, *parts: str | int) -> int:
         """64 bits that these parts decide, with the seed."""
         return int(records.content_id("distill", self._settings.seed, *parts)[:16], 16)
-
-
-def mean_by_axis(axes: Sequence[str], values: Sequence[float]) -> dict[str, float]:
-    """Mean of the values on each axis that occurs."""
-    found: dict[str, list[float]] = {}
-    for axis, value in zip(axes, values, strict=True):
-        found.setdefault(axis, []).append(value)
-    return {axis: sum(each) / len(each) for axis, each in sorted(found.items())}

@@ -33,7 +33,7 @@ def follow(
     `guidance` is one number a text; `size` the picture's side in px. As many losses as the teacher has steps.
     """
     torch = load_torch()
-    told = teacher.tell(texts, _length(teacher))
+    told = teacher.tell(texts, teacher.length)
     drawing = teacher.begin(seeds, size)
     for number in range(len(drawing.timesteps)):
         with torch.no_grad():
@@ -47,9 +47,5 @@ def follow(
 def imitate(student: Any, teacher: Teacher, texts: Sequence[str]) -> Any:
     """Naive distillation, for comparison: mean squared difference of the embeddings themselves; no picture is drawn."""
     torch = load_torch()
-    told = teacher.tell(texts, _length(teacher))
+    told = teacher.tell(texts, teacher.length)
     return torch.nn.functional.mse_loss(told_by(student, teacher, texts, told).embeds.float(), told.embeds.float())
-
-
-def _length(teacher: Teacher) -> int:
-    return int(teacher.settings.length or 512)

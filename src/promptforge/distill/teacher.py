@@ -39,6 +39,8 @@ class Teacher:
         for part in (self.pipe.transformer, self.pipe.text_encoder, self.pipe.text_encoder_2):
             part.requires_grad_(False).eval()
         self.width = int(self.pipe.transformer.config.joint_attention_dim)
+        assert settings.length is not None  # it is left to pipelines of kind auto alone
+        self.length = settings.length  # tokens of T5, padding included
 
     @classmethod
     def load(cls, settings: Settings, rank: int = 0) -> Teacher:

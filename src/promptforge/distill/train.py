@@ -28,6 +28,7 @@ from promptforge.distill.settings import DistillSettings, Phase
 from promptforge.distill.teacher import Teacher
 from promptforge.errors import ConfigError
 from promptforge.files import put
+from promptforge.models.diffusion.loading import quiet
 from promptforge.models.torch_setup import load_torch
 
 Line = dict[str, Any]
@@ -215,11 +216,3 @@ def _board(folder: Path, steps: int) -> Any:
 def losses(folder: Path) -> list[Mapping[str, Any]]:
     """The lines of losses.jsonl."""
     return [json.loads(line) for line in (folder / "losses.jsonl").read_text("utf-8").splitlines()]
-
-
-def quiet() -> None:
-    """No progress bars of libraries."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
