@@ -1,17 +1,21 @@
 """The data set that an export reads: rows out of index.parquet, pictures out of data/, each file checked first.
 
-Needs no run: a dataset/ that was copied or fetched will do. Pictures are read a row group at a time, in file order.
+Needs no run: a dataset/ that was copied or fetched will do. A picture costs one read of its own bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,7 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from promptforge.errors import ConfigError, StoreFault
 from promptforge.reader import checked, manifest
+from promptforge.reader.places import value_places
 from promptforge.records import Axis
+
+Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]  #: offset and size of each picture in its file
 
 
 class Chosen(BaseModel):
@@ -37,6 +44,7 @@ class Published:
 
     root: Path
     manifest: Mapping[str, Any]
+    _known: dict[Path, Places] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, root: Path) -> Published:
@@ -83,25 +91,22 @@ class Published:
         return table
 
     def pictures(self, rows: pa.Table) -> Iterator[bytes]:
-        """The encoded picture of each row, in the order of `rows` (which is that of the files); one group in memory."""
-        places = list(zip(rows["file"].to_pylist(), rows["file_row"].to_pylist(), strict=True))
-        hashes = rows["sha256"].to_pylist()
-        at = 0
-        while at < len(places):
-            name = places[at][0]
-            file = pq.ParquetFile(self.file(name))
-            first = 0
-            for number in range(file.num_row_groups):
-                stop = first + file.metadata.row_group(number).num_rows
-                if at < len(places) and places[at][0] == name and places[at][1] < stop:
-                    images = file.read_row_group(number, ["image"])["image"].combine_chunks()
-                    encoded = images.field("bytes")
-                    while at < len(places) and places[at][0] == name and places[at][1] < stop:
-                        yield self._whole(encoded[places[at][1] - first].as_py(), hashes[at], name)
-                        at += 1
-                first = stop
-            if at < len(places) and places[at][0] == name:
-                raise StoreFault(f"{self.root / name}: row {places[at][1]} is not there; publish the data set again")
+        """The encoded picture of each row, in the order of `rows`: each one read of its own bytes."""
+        names, numbers, hashes = (rows[name].to_pylist() for name in ("file", "file_row", "sha256"))
+        for name, of_file in groupby(zip(names, numbers, hashes, strict=True), key=itemgetter(0)):
+            path = self.file(name)
+            offsets, sizes = self._places(path)
+            with path.open("rb") as stream:
+                for _, number, sha256 in of_file:
+                    if number >= len(offsets):
+                        raise StoreFault(f"{path}: row {number} is not there; publish the data set again")
+                    stream.seek(int(offsets[number]))
+                    yield self._whole(stream.read(int(sizes[number])), sha256, name)
+
+    def _places(self, path: Path) -> Places:
+        if path not in self._known:
+            self._known[path] = value_places(path, "image.bytes")
+        return self._known[path]
 
     def _whole(self, encoded: bytes, sha256: str, name: str) -> bytes:
         """The picture; one that was published as rendered is compared with the hash of its render."""
