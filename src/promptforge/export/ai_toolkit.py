@@ -10,7 +10,7 @@ import json
 
 import pyarrow as pa
 
-from promptforge.export.folder.captioned import Repeated, first_split, folders, shorter_side, write_folders
+from promptforge.export.folder.captioned import Repeated, first_split, folders, shorter_side, write_configured
 from promptforge.export.folder.output import Output
 from promptforge.export.folder.published import Published
 
@@ -29,9 +29,7 @@ class Params(Repeated):
 
 def write(source: Published, rows: pa.Table, params: Params, output: Output) -> None:
     """The folders, then the configuration."""
-    write_folders(source, rows, params, output)
-    config = _config(rows, params).encode()
-    output.piece("config", lambda piece: piece.put(CONFIG, config))
+    write_configured(source, rows, params, output, (CONFIG, _config(rows, params)))
 
 
 def _config(rows: pa.Table, params: Params) -> str:

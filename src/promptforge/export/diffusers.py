@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import Field
 
+from promptforge.export.folder.captioned import write_pictures
 from promptforge.export.folder.output import Output, Piece
+from promptforge.export.folder.parquet import PictureFiles
 from promptforge.export.folder.published import Chosen, Published
 
 VERSION = 1
@@ -29,7 +30,6 @@ USE = (
     "    --caption_column prompt"
 )
 COLUMNS = ("prompt_id", "image_id", "axis", "category")
-PER_PIECE = 256  # pictures in memory at once, and a row group
 
 
 class Params(Chosen):
@@ -41,30 +41,29 @@ class Params(Chosen):
 
 def write(source: Published, rows: pa.Table, params: Params, output: Output) -> None:
     """One piece a file, or every 256 pictures and one for each split's metadata."""
-    for split in params.splits:
-        mine = rows.filter(pc.equal(rows["split"], split))
-        if params.layout == "imagefolder":
-            for start in range(0, mine.num_rows, PER_PIECE):
-                piece = mine.slice(start, PER_PIECE)
-                output.piece(f"{split}-{start:09d}", partial(_pictures, source=source, rows=piece, split=split))
+    if params.layout == "imagefolder":
+        for split in params.splits:
+            mine = rows.filter(pc.equal(rows["split"], split))
+            write_pictures(output, source, mine, split)
             output.piece(f"{split}-metadata", partial(_metadata, rows=mine, split=split, suffix=source.suffix))
-            continue
-        n_files = -(-mine.num_rows // params.rows_per_file)
-        for number in range(n_files):
-            piece = mine.slice(number * params.rows_per_file, params.rows_per_file)
-            name = f"data/{split}-{number:05d}-of-{n_files:05d}.parquet"
-            output.piece(f"{split}-{number:05d}", partial(_parquet, source=source, rows=piece, name=name))
+        return
+    PictureFiles(_schema(), _described, params.rows_per_file).write(source, rows, params.splits, output)
 
 
-def _pictures(piece: Piece, source: Published, rows: pa.Table, split: str) -> None:
-    for image_id, encoded in zip(rows["image_id"].to_pylist(), source.pictures(rows), strict=True):
-        piece.put(f"{split}/{image_id}.{source.suffix}", encoded)
+def _schema() -> pa.Schema:
+    from datasets import Features, Image, Value
+
+    features = Features({"image": Image(), **dict.fromkeys(("text", "prompt", *COLUMNS), Value("string"))})
+    return features.arrow_schema
+
+
+def _described(rows: pa.Table) -> list[dict[str, Any]]:
+    return [captions(row) for row in rows.select(["text", *COLUMNS]).to_pylist()]
 
 
 def _metadata(piece: Piece, rows: pa.Table, split: str, suffix: str) -> None:
     lines = [
-        json.dumps({"file_name": f"{row['image_id']}.{suffix}", **captions(row)}, ensure_ascii=False)
-        for row in rows.select(["text", *COLUMNS]).to_pylist()
+        json.dumps({"file_name": f"{row['image_id']}.{suffix}", **row}, ensure_ascii=False) for row in _described(rows)
     ]
     piece.put(f"{split}/metadata.jsonl", ("\n".join(lines) + "\n").encode())
 
@@ -72,18 +71,3 @@ def _metadata(piece: Piece, rows: pa.Table, split: str, suffix: str) -> None:
 def captions(row: dict[str, Any]) -> dict[str, Any]:
     """What stands beside a picture."""
     return {"text": row["text"], "prompt": row["text"], **{name: row[name] for name in COLUMNS}}
-
-
-def _parquet(piece: Piece, source: Published, rows: pa.Table, name: str) -> None:
-    from datasets import Features, Image, Value
-
-    features = Features({"image": Image(), **dict.fromkeys(("text", "prompt", *COLUMNS), Value("string"))})
-    schema = features.arrow_schema
-    pictures = source.pictures(rows)
-    with pq.ParquetWriter(piece.path(name), schema, compression="ZSTD") as writer:
-        for start in range(0, rows.num_rows, PER_PIECE):
-            group = []
-            for row in rows.slice(start, PER_PIECE).select(["text", *COLUMNS]).to_pylist():
-                path = f"{row['image_id']}.{source.suffix}"
-                group.append({"image": {"bytes": next(pictures), "path": path}, **captions(row)})
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))

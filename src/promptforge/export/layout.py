@@ -17,17 +17,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from promptforge.export.folder import regions
-from promptforge.export.folder.captioned import PER_PIECE
-from promptforge.export.folder.output import Output, Piece
+from promptforge.export.folder.output import Output
+from promptforge.export.folder.parquet import PictureFiles
 from promptforge.export.folder.published import Published
 from promptforge.export.folder.stored import WithRun, parts_of, run_of
 
@@ -79,29 +77,18 @@ def _truths(source: Published, rows: pa.Table, params: Params) -> dict[str, Mapp
 
 def write(source: Published, rows: pa.Table, params: Params, output: Output) -> None:
     """One piece a file."""
-    for split in params.splits:
-        mine = rows.filter(pc.equal(rows["split"], split))
-        n_files = -(-mine.num_rows // params.rows_per_file)
-        for number in range(n_files):
-            piece = mine.slice(number * params.rows_per_file, params.rows_per_file)
-            name = f"data/{split}-{number:05d}-of-{n_files:05d}.parquet"
-            output.piece(f"{split}-{number:05d}", partial(_file, source=source, rows=piece, name=name))
+
+    def described(some: pa.Table) -> list[dict[str, Any]]:
+        return [{"file_name": f"{row['image_id']}.{source.suffix}", **_described(row)} for row in some.to_pylist()]
+
+    PictureFiles(_schema(), described, params.rows_per_file).write(source, rows, params.splits, output)
 
 
-def _file(piece: Piece, source: Published, rows: pa.Table, name: str) -> None:
+def _schema() -> pa.Schema:
     from datasets import Features, Image, Value
 
     sizes = dict.fromkeys(("width", "height"), Value("int32"))
-    schema = Features({"image": Image(), **sizes, **dict.fromkeys(_WORDS, Value("string"))}).arrow_schema
-    pictures = source.pictures(rows)
-    with pq.ParquetWriter(piece.path(name), schema, compression="ZSTD") as writer:
-        for start in range(0, rows.num_rows, PER_PIECE):
-            group = []
-            for row in rows.slice(start, PER_PIECE).to_pylist():
-                file = f"{row['image_id']}.{source.suffix}"
-                described = {**_described(row), "file_name": file, "image": {"bytes": next(pictures), "path": file}}
-                group.append(described)
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+    return Features({"image": Image(), **sizes, **dict.fromkeys(_WORDS, Value("string"))}).arrow_schema
 
 
 def _described(row: Mapping[str, Any]) -> dict[str, Any]:

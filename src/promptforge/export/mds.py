@@ -21,12 +21,11 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from promptforge.errors import ConfigError
 from promptforge.export.folder.output import Output, Piece
-from promptforge.export.folder.published import Chosen, Published
+from promptforge.export.folder.published import Chosen, Published, in_files
 
 VERSION = 1
 PICTURES = True
@@ -57,16 +56,13 @@ class Params(Chosen):
 
 def write(source: Published, rows: pa.Table, params: Params, output: Output) -> None:
     """One piece a shard, then one for each split's index."""
-    for split in params.splits:
-        mine = rows.filter(pc.equal(rows["split"], split))
-        counts: list[int] = []
-        for start in range(0, mine.num_rows, params.rows_per_file):
-            piece = mine.slice(start, params.rows_per_file)
-            name = f"{split}/{_basename(len(counts))}"
-            output.piece(f"{split}-{len(counts):05d}", partial(_shard, source=source, rows=piece, name=name))
-            counts.append(piece.num_rows)
-        if counts:
-            output.piece(f"{split}-index", partial(_index, split=split, counts=counts))
+    counts: dict[str, list[int]] = {}
+    for split, number, _, piece in in_files(rows, params.splits, params.rows_per_file):
+        name = f"{split}/{_basename(number)}"
+        output.piece(f"{split}-{number:05d}", partial(_shard, source=source, rows=piece, name=name))
+        counts.setdefault(split, []).append(piece.num_rows)
+    for split, of_split in counts.items():
+        output.piece(f"{split}-index", partial(_index, split=split, counts=of_split))
 
 
 def _basename(number: int) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 from pydantic import Field
 
-from promptforge.export.folder.captioned import Folder, Placed, first_split, folders, write_folders
+from promptforge.export.folder.captioned import Folder, Placed, first_split, folders, write_configured
 from promptforge.export.folder.output import Output
 from promptforge.export.folder.published import Published
 from promptforge.records import Axis
@@ -40,11 +40,10 @@ class Params(Placed):
 
 def write(source: Published, rows: pa.Table, params: Params, output: Output) -> None:
     """The folders, then the configuration."""
-    write_folders(source, rows, params, output)
     split = first_split(rows, params)
     concepts = [_concept(folder, params, folder.split != split) for folder in folders(rows, params)]
-    config = (json.dumps(concepts, indent=4, ensure_ascii=False) + "\n").encode()
-    output.piece("config", lambda piece: piece.put(CONFIG, config))
+    text = json.dumps(concepts, indent=4, ensure_ascii=False) + "\n"
+    write_configured(source, rows, params, output, (CONFIG, text))
 
 
 def _concept(folder: Folder, params: Params, validation: bool) -> dict[str, Any]:

@@ -21,8 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from promptforge.export.folder.captioned import PER_PIECE, Placed, first_split, shorter_side, write_pictures
+from promptforge.export.folder.captioned import Placed, first_split, shorter_side, write_pictures
 from promptforge.export.folder.output import Output, Piece
+from promptforge.export.folder.parquet import PictureFiles
 from promptforge.export.folder.published import Published
 
 VERSION = 1
@@ -46,18 +47,16 @@ class Params(Placed):
 
 def write(source: Published, rows: pa.Table, params: Params, output: Output) -> None:
     """One piece a file, or every 256 pictures and one for each split's table; the configuration last."""
-    for split in params.splits:
-        mine = rows.filter(pc.equal(rows["split"], split))
-        if params.layout == "parquet" and mine.num_rows:
-            write_pictures(output, source, mine, split)
-            table = partial(_table, source=source, rows=mine, params=params, name=f"{split}.parquet")
-            output.piece(f"{split}-table", table)
-            continue
-        n_files = -(-mine.num_rows // params.rows_per_file)
-        for number in range(n_files):
-            piece = mine.slice(number * params.rows_per_file, params.rows_per_file)
-            name = f"data/{split}-{number:05d}-of-{n_files:05d}.parquet"
-            output.piece(f"{split}-{number:05d}", partial(_file, source=source, rows=piece, params=params, name=name))
+    if params.layout == "huggingface":
+        described = partial(_described, params=params)
+        PictureFiles(_schema("image"), described, params.rows_per_file).write(source, rows, params.splits, output)
+    else:
+        for split in params.splits:
+            mine = rows.filter(pc.equal(rows["split"], split))
+            if mine.num_rows:
+                write_pictures(output, source, mine, split)
+                table = partial(_table, source=source, rows=mine, params=params, name=f"{split}.parquet")
+                output.piece(f"{split}-table", table)
     config = json.dumps(_config(source, rows, params), indent=2, ensure_ascii=False) + "\n"
     output.piece("config", lambda piece: piece.put(CONFIG, config.encode()))
 
@@ -126,18 +125,6 @@ def _schema(first: str) -> pa.Schema:
     picture = {"image": Image()} if first == "image" else {first: Value("string")}
     features = {**picture, "caption": Value("string"), **sizes, "quality_assessment": quality, **words}
     return Features(features).arrow_schema
-
-
-def _file(piece: Piece, source: Published, rows: pa.Table, params: Params, name: str) -> None:
-    schema = _schema("image")
-    pictures = source.pictures(rows)
-    with pq.ParquetWriter(piece.path(name), schema, compression="ZSTD") as writer:
-        for start in range(0, rows.num_rows, PER_PIECE):
-            group = [
-                {"image": {"bytes": next(pictures), "path": f"{row['image_id']}.{source.suffix}"}, **row}
-                for row in _described(rows.slice(start, PER_PIECE), params)
-            ]
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
 
 
 def _table(piece: Piece, source: Published, rows: pa.Table, params: Params, name: str) -> None:

@@ -17,11 +17,10 @@ import tarfile
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from promptforge.export.folder.output import Output, Piece
-from promptforge.export.folder.published import Chosen, Published
+from promptforge.export.folder.published import Chosen, Published, in_files
 
 VERSION = 1
 PICTURES = True
@@ -42,13 +41,9 @@ class Params(Chosen):
 
 def write(source: Published, rows: pa.Table, params: Params, output: Output) -> None:
     """One piece a tar."""
-    for split in params.splits:
-        mine = rows.filter(pc.equal(rows["split"], split))
-        for number in range(-(-mine.num_rows // params.rows_per_file)):
-            piece = mine.slice(number * params.rows_per_file, params.rows_per_file)
-            output.piece(
-                f"{split}-{number:06d}", partial(_tar, source=source, rows=piece, name=f"{split}-{number:06d}.tar")
-            )
+    for split, number, _, piece in in_files(rows, params.splits, params.rows_per_file):
+        name = f"{split}-{number:06d}"
+        output.piece(name, partial(_tar, source=source, rows=piece, name=f"{name}.tar"))
 
 
 def _tar(piece: Piece, source: Published, rows: pa.Table, name: str) -> None:

@@ -78,6 +78,15 @@ def write_folders(source: Published, rows: pa.Table, params: Chosen, output: Out
             output.piece(name, partial(_captioned, source=source, rows=piece, folder=folder.name))
 
 
+def write_configured(
+    source: Published, rows: pa.Table, params: Chosen, output: Output, config: tuple[str, str]
+) -> None:
+    """The folders, then the trainer's configuration: its name and text."""
+    write_folders(source, rows, params, output)
+    name, text = config
+    output.piece("config", lambda piece: piece.put(name, text.encode()))
+
+
 def _captioned(piece: Piece, source: Published, rows: pa.Table, folder: str) -> None:
     columns = rows.select(["image_id", "text"]).to_pylist()
     for row, encoded in zip(columns, source.pictures(rows), strict=True):

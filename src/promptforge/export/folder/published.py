@@ -6,7 +6,7 @@ Needs no run: a dataset/ that was copied or fetched will do. A picture costs one
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -36,6 +36,15 @@ class Chosen(BaseModel):
 
     splits: tuple[str, ...] = Field(("train",), min_length=1, description="splits to export")
     axes: tuple[Axis, ...] = Field(tuple(Axis), min_length=1, description="axes to export")
+
+
+def in_files(rows: pa.Table, splits: Iterable[str], per_file: int) -> Iterator[tuple[str, int, int, pa.Table]]:
+    """(split, number of the file, files of the split, its rows): each split cut into files of `per_file` rows."""
+    for split in splits:
+        mine = rows.filter(pc.equal(rows["split"], split))
+        n_files = -(-mine.num_rows // per_file)
+        for number in range(n_files):
+            yield split, number, n_files, mine.slice(number * per_file, per_file)
 
 
 @dataclass(frozen=True)
