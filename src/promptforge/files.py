@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 TEMPORARY = ".tmp-"  # prefix of every unfinished file; a reader never looks at one
 SPILL = f"{TEMPORARY}duckdb"  # folder of what a query has no memory for
@@ -62,3 +63,18 @@ def put_new(path: Path, data: bytes) -> bool:
             return False
     fsync_folder(path.parent)
     return True
+
+
+def differences(
+    folder: Path, sums: Mapping[str, str]
+) -> Iterator[tuple[str, Literal["missing", "extra", "changed"], str]]:
+    """(name, what, SHA-256 seen or "") where the files below a folder are not those of `sums` (name -> SHA-256)."""
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    for name in sorted(sums.keys() - there):
+        yield name, "missing", ""
+    for name in sorted(there - sums.keys()):
+        yield name, "extra", ""
+    for name in sorted(there & sums.keys()):
+        seen = sha256_file(folder / name)
+        if seen != sums[name]:
+            yield name, "changed", seen

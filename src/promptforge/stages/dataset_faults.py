@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from promptforge import lexicon, scenes
-from promptforge.files import sha256_file
+from promptforge.files import differences
 from promptforge.records import Scene
 from promptforge.stages.shards import column_types
 
@@ -68,14 +68,14 @@ def verify_dataset(root: Path) -> list[DatasetFault]:
 
 
 def _file_faults(root: Path, files: Mapping[str, Any]) -> Iterator[DatasetFault]:
-    found = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()}
-    for name in sorted(found - {"manifest.json", *files}):
-        yield DatasetFault("extra", name, "the manifest does not name it")
-    for name, stated in sorted(files.items()):
-        if name not in found:
+    sums = {name: stated["sha256"] for name, stated in files.items()}
+    for name, what, seen in differences(root, sums):
+        if what == "missing":
             yield DatasetFault("missing", name, "the manifest names it")
-        elif (seen := sha256_file(root / name)) != stated["sha256"]:
-            yield DatasetFault("sha256", name, f"is {seen[:16]}..., the manifest says {stated['sha256'][:16]}...")
+        elif what == "changed":
+            yield DatasetFault("sha256", name, f"is {seen[:16]}..., the manifest says {sums[name][:16]}...")
+        elif name != "manifest.json":
+            yield DatasetFault("extra", name, "the manifest does not name it")
 
 
 def _schema_faults(root: Path, manifest: Mapping[str, Any]) -> Iterator[DatasetFault]:

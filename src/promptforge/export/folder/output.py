@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from promptforge.errors import ConfigError, StoreFault
-from promptforge.files import fsync_folder, put, sha256_file
+from promptforge.files import differences, fsync_folder, put, sha256_file
 
 STATEMENT = "export.json"
 _PIECES = "_pieces"
@@ -128,15 +128,13 @@ def check(folder: Path) -> int:
         files: Files = json.loads((folder / STATEMENT).read_text("utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise StoreFault(f"{folder}: no readable {STATEMENT}, so no finished export ({exc})") from exc
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {STATEMENT}
-    faults = [f"{folder / name}: missing" for name in sorted(files.keys() - there)]
-    faults += [f"{folder / name}: not part of the export" for name in sorted(there - files.keys())]
-    for name in sorted(there & files.keys()):
-        seen = sha256_file(folder / name)
-        if seen != files[name]["sha256"]:
-            faults.append(
-                f"{folder / name}: sha256 is {seen[:16]}..., {STATEMENT} says {files[name]['sha256'][:16]}..."
-            )
+    sums = {name: item["sha256"] for name, item in files.items()}
+    faults = []
+    for name, what, seen in differences(folder, sums):
+        said = {"missing": "missing", "extra": "not part of the export"}.get(what)
+        said = said or f"sha256 is {seen[:16]}..., {STATEMENT} says {sums[name][:16]}..."
+        if name != STATEMENT:
+            faults.append(f"{folder / name}: {said}")
     if faults:
         raise StoreFault("\n".join([*faults, f"{folder}: remove it and export again"]))
     return len(files)

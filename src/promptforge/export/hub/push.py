@@ -14,7 +14,7 @@ from pathlib import Path
 
 from promptforge.errors import ConfigError, EnvironmentFault, StoreFault
 from promptforge.export.folder.output import STATEMENT
-from promptforge.files import sha256_file
+from promptforge.files import differences
 from promptforge.models.weights import TOKEN_VARIABLE
 from promptforge.reader import manifest
 
@@ -45,15 +45,16 @@ def pack(folder: Path) -> Parcel:
         raise ConfigError(f"{folder}: neither a published data set (manifest.json) nor an export ({STATEMENT})")
     stated = manifest(folder) if statement != STATEMENT else json.loads((folder / STATEMENT).read_text("utf-8"))
     sums = {name: item["sha256"] for name, item in stated["files"].items()}
-    there = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    faults = [f"{folder / name}: not named by {statement}" for name in sorted(there.keys() - sums.keys() - {statement})]
-    faults += [f"{folder / name}: missing" for name in sorted(sums.keys() - there.keys())]
-    for name in sorted(sums.keys() & there.keys()):
-        if sha256_file(folder / name) != sums[name]:
-            faults.append(f"{folder / name}: sha256 is not what {statement} says")
+    says = {
+        "missing": "missing",
+        "extra": f"not named by {statement}",
+        "changed": f"sha256 is not what {statement} says",
+    }
+    faults = [f"{folder / name}: {says[what]}" for name, what, _ in differences(folder, sums) if name != statement]
     if faults:
         raise StoreFault("\n".join([*faults, f"{folder}: make it anew before it is pushed"]))
-    return Parcel(folder, stated["digest"], dict(sorted(there.items())))
+    files = {name: (folder / name).stat().st_size for name in sorted((*sums, statement))}
+    return Parcel(folder, stated["digest"], files)
 
 
 def present(repository: str) -> frozenset[str] | None:
