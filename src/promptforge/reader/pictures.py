@@ -28,16 +28,7 @@ class Pictures:
     run: str | Path | None = None
 
     def __post_init__(self) -> None:
-        self._rows = Rows(
-            Wanted(
-                Path(self.dataset_dir),
-                self.split,
-                tuple(self.columns),
-                self.decode,
-                self.pictures,
-                None if self.run is None else Path(self.run),
-            )
-        )
+        self._rows = Rows(Wanted.by(self))
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,17 @@ IMAGE = "image"
 DEFAULT_COLUMNS = ("prompt_id", "text", "axis", IMAGE)
 
 
+class Given(Protocol):
+    """The arguments that Pictures and Stream share."""
+
+    dataset_dir: str | Path
+    split: str
+    columns: Sequence[str]
+    decode: bool
+    pictures: bool | None
+    run: str | Path | None
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What of which rows; `run` holds latents and embeddings, by default the folder that the data set lies in.
@@ -42,6 +53,13 @@ class Wanted:
     decode: bool = True
     pictures: bool | None = None
     run: Path | None = None
+
+    @classmethod
+    def by(cls, given: Given) -> Wanted:
+        """What a Pictures or a Stream was made with."""
+        run = None if given.run is None else Path(given.run)
+        columns = tuple(given.columns)
+        return cls(Path(given.dataset_dir), given.split, columns, given.decode, given.pictures, run)
 
     @property
     def of_pictures(self) -> bool:

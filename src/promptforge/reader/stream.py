@@ -73,16 +73,7 @@ class Stream:
             raise ConfigError(f"worker {self.worker} of {self.n_workers}: workers are 0 to n_workers - 1")
         if self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1")
-        self._rows = Rows(
-            Wanted(
-                Path(self.dataset_dir),
-                self.split,
-                tuple(self.columns),
-                self.decode,
-                self.pictures,
-                None if self.run is None else Path(self.run),
-            )
-        )
+        self._rows = Rows(Wanted.by(self))
         self._weights = (
             None
             if self.weights is None
