@@ -52,7 +52,7 @@ setup-dev: $(DEV) ## Make .venv with what the tests and checks need as well
 
 setup-fast: $(FAST) ## Add numba: near duplicates in compiled loops: the same rows, 2 to 3 times as fast from some 500,000 on (210 MB)
 
-setup-models: $(MODELS) ## Add the real models' libraries: torch, diffusers, open_clip, EasyOCR (1.7 GB; more with CUDA)
+setup-models: $(MODELS) ## Add the real models' libraries and the trainer's: torch, diffusers, open_clip, EasyOCR, TensorBoard (1.7 GB; more with CUDA)
 
 shards: $(CORE) ## Prompts in, shards out [RECIPE=mini SOURCES="a.txt b.parquet" AXIS=text_rendering FIELDS="text=prompt" OUT=folder SET="k=v"]
 	@if [ -f "$$SOURCES" ]; then set -- "$$SOURCES"; else eval "set -- $$SOURCES"; fi; \
@@ -108,7 +108,7 @@ layers: $(DEV) ## Check that imports point one way and heavy libraries stay behi
 lock: $(DEV) ## Write requirements/ anew from pyproject.toml, keeping versions that still fit [UPGRADE=1: the newest]
 	@for set in "dev --extra dev --group build pyproject.toml" "core -c requirements/dev.txt pyproject.toml" \
 		"fast -c requirements/dev.txt --extra fast pyproject.toml" \
-		"models -c requirements/dev.txt --extra models --override requirements/no-torch.txt --no-emit-package torch pyproject.toml" \
+		"models -c requirements/dev.txt --extra train --override requirements/no-torch.txt --no-emit-package torch pyproject.toml" \
 		"build -c requirements/dev.txt --group build" "uv --group uv"; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 			--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \

@@ -98,6 +98,7 @@ def test_a_lock_pins_everything_by_hash_and_names_no_address_and_no_folder(name:
         ("dev", extra("dev")),
         ("fast", extra("fast")),
         ("models", [name for name in extra("models") if Requirement(name).name != "torch"]),
+        ("models", [name for name in extra("train") if not name.startswith("promptforge[")]),
         ("build", project()["dependency-groups"]["build"] + project()["build-system"]["requires"]),
         ("uv", project()["dependency-groups"]["uv"]),
     ],

@@ -197,6 +197,8 @@ class _Log:
         """To the disk, before a checkpoint says that these lines are there."""
         self._stream.flush()
         os.fsync(self._stream.fileno())
+        if self._board is not None:
+            self._board.flush()
 
     def close(self) -> None:
         self.flush()
