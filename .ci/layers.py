@@ -22,7 +22,9 @@ MAX_LINES = 400
 #: Lowest first. A module may import its own level and those below. What is in no level is a fault: give it one.
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "records", "protocols"}),
-    frozenset({"faults", "files", "lexicon", "questions", "quotes", "scenes", "targets", "texts", "wording"}),
+    frozenset(
+        {"faults", "files", "lexicon", "packaged", "questions", "quotes", "scenes", "targets", "texts", "wording"}
+    ),
     frozenset({"catalog", "lock", "recipe", "schema", "store"}),
     frozenset({"models"}),
     frozenset({"filters", "scorers", "sources", "teachers"}),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from promptforge.errors import ConfigError
 from promptforge.faults import explain, nearest
+from promptforge.packaged import Shelf
 from promptforge.records import Axis
 
 
@@ -240,10 +240,12 @@ class Recipe(_Strict):
         return self
 
 
+_SHELF = Shelf("recipe", "promptforge")
+
+
 def available() -> tuple[str, ...]:
     """Names of the recipes in the package."""
-    folder = resources.files("promptforge") / "recipes"
-    return tuple(sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")))
+    return _SHELF.names()
 
 
 def read(name: str) -> dict[str, Any]:
@@ -251,19 +253,7 @@ def read(name: str) -> dict[str, Any]:
 
     Raises ConfigError where there is none or it is not TOML.
     """
-    if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise ConfigError(f"{name}: no such recipe file; promptforge comes with {', '.join(available())}")
-        text = path.read_bytes()
-    elif name in available():
-        text = (resources.files("promptforge") / "recipes" / f"{name}.toml").read_bytes()
-    else:
-        raise ConfigError(f"no recipe {name!r} (a file of your own must end in .toml){nearest(name, available())}")
-    try:
-        return tomllib.loads(text.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{name}: not TOML: {exc}") from exc
+    return _SHELF.read(name)
 
 
 def override(raw: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from promptforge.cli import answer
-from promptforge.commands.distill import available, settings_of
+from promptforge.distill.named import available, settings_of
 from promptforge.errors import ConfigError
 
 AGREED = ["accept_license=flux-1-dev-non-commercial-license"]
@@ -36,7 +36,7 @@ def test_changes_are_put_in(tmp_path: Path) -> None:
 def test_unknown_names_and_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'flux-t5-base'"):
         settings_of("flux-t5-bas", [])
-    with pytest.raises(ConfigError, match="no such file; promptforge comes with flux-t5-base"):
+    with pytest.raises(ConfigError, match="no such distillation file; promptforge comes with flux-t5-base"):
         settings_of(str(tmp_path / "own.toml"), [])
     (tmp_path / "own.toml").write_text("name =")
     with pytest.raises(ConfigError, match="not TOML"):

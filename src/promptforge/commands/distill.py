@@ -3,43 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from promptforge import recipe
 from promptforge.commands import terminal
-from promptforge.distill.settings import DistillSettings, read
-from promptforge.errors import ConfigError
-from promptforge.faults import nearest
-
-
-def available() -> tuple[str, ...]:
-    """Names of the settings that come with the package."""
-    folder = resources.files("promptforge.distill") / "recipes"
-    return tuple(sorted(path.name.removesuffix(".toml") for path in folder.iterdir() if path.name.endswith(".toml")))
-
-
-def settings_of(name: str, changes: Sequence[str]) -> DistillSettings:
-    """Settings by name or from a .toml file, with changes. Raises ConfigError where there are none or a wrong one."""
-    if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise ConfigError(f"{name}: no such file; promptforge comes with {', '.join(available())}")
-        text = path.read_bytes()
-    elif name in available():
-        text = (resources.files("promptforge.distill") / "recipes" / f"{name}.toml").read_bytes()
-    else:
-        raise ConfigError(f"no distillation {name!r} (a file of your own ends in .toml){nearest(name, available())}")
-    try:
-        raw: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{name}: not TOML: {exc}") from exc
-    return read(recipe.override(raw, changes), name)
+from promptforge.distill.named import settings_of
 
 
 def distill(name: str, out: Path | None, changes: Sequence[str]) -> None:
