@@ -2,6 +2,10 @@
 
 The database lives in memory; the Parquet files are the truth. `tables.sql` gives plain DuckDB the same tables from
 literal file lists. A file that no commit names is never read.
+
+Several runs open as one: each has a schema of its own name with its tables and views, and the main schema has their
+union under the same names with a column `run` in front. So a view is worked out within each run, never across: what one
+run dropped says nothing about another's rows, and a fact that two runs hold stands there once for each.
 """
 
 from __future__ import annotations
@@ -11,11 +15,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
 from promptforge import schema
 from promptforge.errors import ConfigError
 from promptforge.files import SPILL, put
 from promptforge.store import Commit, Store, TableFile
+
+#: Of DuckDB itself; a run folder of this name goes by its folder and its own.
+_OWN_SCHEMAS = ("main", "pg_catalog", "information_schema")
 
 
 def files_by_table(commits: Iterable[Commit]) -> dict[str, list[TableFile]]:
@@ -34,18 +42,24 @@ def connect(
 
     `check` names the tables whose files' SHA-256 is compared first; None means all but pixels.
     """
-    con = duckdb.connect(":memory:")
-    con.execute("SET enable_progress_bar = false")
-    # By default it is .tmp in the folder that the person is in, where no sweep or purge would find it after a kill.
-    # The folder goes when the database is closed.
-    con.execute(f"SET temp_directory = '{_quoted(str(store.root / SPILL))}'")
-    con.execute(f"SET memory_limit = '{memory_limit() >> 20}MiB'")
+    con = _database(store.root)
     for table, files in files_by_table(commits).items():
         if (check is None and table != "pixels") or (check is not None and table in check):
             for item in files:
                 store.check(item)
         con.execute(_table_sql(table, [str(store.root / item.name) for item in files]))
     con.execute(schema.views_sql())
+    return con
+
+
+def _database(root: Path) -> duckdb.DuckDBPyConnection:
+    """An empty one that spills into this run folder."""
+    con = duckdb.connect(":memory:")
+    con.execute("SET enable_progress_bar = false")
+    # By default it is .tmp in the folder that the person is in, where no sweep or purge would find it after a kill.
+    # The folder goes when the database is closed.
+    con.execute(f"SET temp_directory = '{_quoted(str(root / SPILL))}'")
+    con.execute(f"SET memory_limit = '{memory_limit() >> 20}MiB'")
     return con
 
 
@@ -88,10 +102,80 @@ def open_run(root: Path) -> duckdb.DuckDBPyConnection:
     Raises ConfigError where the folder holds no finished work.
     """
     store = Store(root)
+    return connect(store, _in_force(store), check=())
+
+
+def _in_force(store: Store) -> list[Commit]:
     head = store.head()
     if head is None:
-        raise ConfigError(f"{root}: no finished work here (no heads/*.json); make some with: promptforge run mini")
-    return connect(store, store.in_force(head), check=())
+        raise ConfigError(
+            f"{store.root}: no finished work here (no heads/*.json); make some with: promptforge run mini"
+        )
+    return list(store.in_force(head))
+
+
+def open_runs(roots: Sequence[Path]) -> duckdb.DuckDBPyConnection:
+    """The catalogs of several run folders as one, each table and view with the column `run`; as `open_run` else.
+
+    Raises ConfigError for a folder without finished work or one that is given twice, SchemaFault for a table of
+    another major version. A column that an older run's table lacks is null there.
+    """
+    text = runs_sql(roots)
+    con = _database(roots[0])
+    con.execute(text)
+    return con
+
+
+def runs_sql(roots: Sequence[Path]) -> str:
+    """The statements that open several runs as one in plain DuckDB, with whole paths; faults as `open_runs`."""
+    lines: list[str] = []
+    called = run_names(roots)
+    for name, root in called.items():
+        store = Store(root.resolve())
+        lines += [f"CREATE SCHEMA {_name(name)};", f"USE {_name(name)};"]
+        for table, files in files_by_table(_in_force(store)).items():
+            paths = [str(store.root / item.name) for item in files]
+            lines.append(_table_sql(table, paths, _missing(table, paths[0]) if paths else ""))
+        lines.append(schema.views_sql())
+    lines.append("USE main;")
+    for name in schema.names():
+        each = [f"SELECT '{_quoted(run)}' AS run, * FROM {_name(run)}.{_name(name)}" for run in called]
+        lines.append(f"CREATE VIEW {_name(name)} AS\n" + "\nUNION ALL BY NAME ".join(each) + ";")
+    return "\n".join(lines) + "\n"
+
+
+def run_names(roots: Sequence[Path]) -> dict[str, Path]:
+    """Run folder by name: its last part, with the folders above it where two would be called alike."""
+    whole = [root.resolve() for root in roots]
+    twice = next((root for place, root in enumerate(roots) if whole[place] in whole[:place]), None)
+    if twice is not None:
+        raise ConfigError(f"{twice}: given twice as a run; give each once")
+    names: dict[str, Path] = {}
+    for root, path in zip(roots, whole, strict=True):
+        parts = range(1, len(path.parts) + 1)
+        ends = ("/".join(path.parts[-n:]) for n in parts)
+        others = [other for other in whole if other != path]
+        names[next(end for n, end in zip(parts, ends, strict=True) if _alone(path, n, others))] = root
+    return names
+
+
+def _alone(path: Path, n: int, others: Sequence[Path]) -> bool:
+    """Whether no other path ends in the same n parts, in whatever case: DuckDB does not tell schemas by it.
+
+    Names of DuckDB's own schemas are taken.
+    """
+    last = [part.casefold() for part in path.parts[-n:]]
+    if n == 1 and last[0] in _OWN_SCHEMAS:
+        return len(path.parts) == 1
+    return all([part.casefold() for part in other.parts[-n:]] != last for other in others) or n == len(path.parts)
+
+
+def _missing(table: str, path: str) -> str:
+    """SQL for the columns that this version's table has and an older file lacks."""
+    seen = pq.read_schema(path)
+    schema.require_version(table, seen.metadata, path)
+    lost = [column for column in schema.describe(table).columns if column.name not in seen.names]
+    return "".join(f", NULL::{column.type} AS {_name(column.name)}" for column in lost)
 
 
 def write_tables_sql(store: Store, commits: Sequence[Commit]) -> Path:
@@ -110,12 +194,18 @@ def write_tables_sql(store: Store, commits: Sequence[Commit]) -> Path:
     return path
 
 
-def _table_sql(table: str, paths: Sequence[str]) -> str:
+def _table_sql(table: str, paths: Sequence[str], more: str = "") -> str:
+    """The table over these files; `more` are further columns."""
     if not paths:
         return schema.ddl()[table]
     listed = ",\n    ".join(f"'{_quoted(path)}'" for path in paths)
     # DuckDB would take a folder called axis=x for a partition, and put x into every row.
-    return f'CREATE VIEW "{table}" AS SELECT * FROM read_parquet([\n    {listed}\n], hive_partitioning = false);'
+    return f'CREATE VIEW "{table}" AS SELECT *{more} FROM read_parquet([\n    {listed}\n], hive_partitioning = false);'
+
+
+def _name(text: str) -> str:
+    quoted = text.replace('"', '""')
+    return f'"{quoted}"'
 
 
 def _quoted(text: str) -> str:

@@ -65,13 +65,16 @@ def query(
     file: Annotated[Path | None, Parameter(help="file with the statement")] = None,
     format: Annotated[Literal["table", "csv", "json", "parquet"], Parameter(help="how rows are written")] = "table",
     output: Annotated[Path | None, Parameter(help="file to write to; parquet needs one")] = None,
-    run: RunFolder = None,
+    run: Annotated[
+        list[Path] | None,
+        Parameter(help="run folder; may be repeated: then tables and views of all, with a column run"),
+    ] = None,
 ) -> None:
-    """SQL over the tables and views of a run."""
+    """SQL over the tables and views of a run, or of several as one."""
     from promptforge.commands.query import run_query
     from promptforge.commands.terminal import find_run
 
-    run_query(find_run(run), sql, file, format, output)
+    run_query([find_run(folder) for folder in run or (None,)], sql, file, format, output)
 
 
 @app.command(sort_key=3)

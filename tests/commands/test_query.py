@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,20 @@ def test_a_query_that_cannot_be_answered_is_one_line_and_code_2(
     assert (code, out) == (2, "")
     assert said in err
     assert len(err.splitlines()) == 1
+
+
+def test_several_runs_answer_as_one_with_a_column_run(copy: Path, ask: Ask) -> None:
+    other = shutil.copytree(copy, copy.parent / "other")
+    sql = "select run, count(*) as n from accepted group by run order by run"
+    code, out, err = ask("query", sql, "--run", copy, "--run", other, "--format", "csv")
+    assert (code, out, err) == (0, "run,n\nother,12\nown,12\n", "")
+
+
+def test_a_run_given_twice_or_missing_is_one_line_and_code_2(here: Path, ask: Ask) -> None:
+    for second, said in ((here, "given twice"), (here / "nowhere", "nowhere: no run here")):
+        code, out, err = ask("query", "select 1", "--run", here, "--run", second)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert said in err
 
 
 def test_schema_lists_tables_and_views_and_explains_one(ask: Ask) -> None:

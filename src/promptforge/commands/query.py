@@ -1,4 +1,4 @@
-"""query: a person's SQL over the tables and views of a run; schema: what there is to query.
+"""query: a person's SQL over the tables and views of one run or several; schema: what there is to query.
 
 Read-only: one SELECT-like statement, in a database in memory, with no extension loaded from anywhere. CSV, JSON and
 Parquet hold the values exactly; the table on the screen shows control characters as escapes.
@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,12 +29,16 @@ _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _COPY = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json, ARRAY true", "parquet": "FORMAT parquet"}
 
 
-def run_query(root: Path, sql: str | None, file: Path | None, form: Format, output: Path | None) -> None:
-    """Answer one statement. Raises ConfigError for what is not one readable statement."""
+def run_query(roots: Sequence[Path], sql: str | None, file: Path | None, form: Format, output: Path | None) -> None:
+    """Answer one statement; of several runs each row says which it is of, in the column run.
+
+    Raises ConfigError for what is not one readable statement.
+    """
     text = _text(sql, file)
     if form == "parquet" and output is None:
         raise ConfigError("--format parquet is no text: name a file with --output")
-    with catalog.open_run(root) as con, _told_in_one_line():
+    opened = catalog.open_run(roots[0]) if len(roots) == 1 else catalog.open_runs(roots)
+    with opened as con, _told_in_one_line():
         # A query may read files of the person's own, but fetches nothing and sees nothing of this program.
         for setting in ("autoinstall_known_extensions", "autoload_known_extensions", "python_enable_replacements"):
             con.execute(f"SET {setting} = false")
