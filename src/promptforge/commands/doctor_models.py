@@ -209,7 +209,7 @@ def _is_flux(teacher: Part) -> bool:
 
 def _gib(model: Model) -> float:
     """Known size, or that of the local weights."""
-    path = Path(model.source).expanduser()
+    path = weights.path_of(model.source)
     if model.gib or not weights.is_local(model.source) or not path.exists():
         return model.gib
     return sum(file.stat().st_size for file in weights.files_of(path, ("*.safetensors",))) / GIB
@@ -225,7 +225,7 @@ def check_models(models: Iterable[Model]) -> Iterator[Finding]:
             yield Finding("model", f"{model.source}{terms}")
             continue
         if weights.is_local(model.source):
-            lost = "" if Path(absent[0]) == Path(model.source).expanduser() else f"{absent[0]} in "
+            lost = "" if Path(absent[0]) == weights.path_of(model.source) else f"{absent[0]} in "
             yield Finding("model", f"{lost}{model.source} is not there", "give the path of a whole model, or a hub id")
             continue
         missing.append(model)

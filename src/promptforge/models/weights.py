@@ -37,11 +37,20 @@ _TOKENIZERS = (
 )
 _REVISION = re.compile(r"\A[0-9a-f]{40}\Z")
 TOKEN_VARIABLE = "HF_TOKEN"
+#: What begins the name of weights that come with the package.
+OWN = "promptforge:"
 
 
 def is_local(source: str) -> bool:
-    """Whether `source` is a path: it begins with / . ~ or exists; anything else is a hub id."""
-    return source.startswith(("/", ".", "~")) or Path(source).exists()
+    """Whether `source` is a path or of this package: it begins with / . ~ or OWN, or exists; else it is a hub id."""
+    return source.startswith(("/", ".", "~", OWN)) or Path(source).exists()
+
+
+def path_of(source: str) -> Path:
+    """Where a local source lies; promptforge:miniature is a folder of this package. It need not exist."""
+    if source.startswith(OWN):
+        return Path(__file__).parent / "bundled" / Path(source.removeprefix(OWN)).name
+    return Path(source).expanduser()
 
 
 def check(source: str, revision: str | None) -> None:
@@ -70,7 +79,7 @@ def locate(
     """
     check(source, revision)
     if is_local(source):
-        path = Path(source).expanduser()
+        path = path_of(source)
         if not path.exists():
             raise EnvironmentFault(f"{path}: no such model file or folder; give the path of one, or a hub id")
         return path
@@ -145,7 +154,7 @@ def is_offline() -> bool:
 def missing_here(source: str, revision: str | None, needs: Sequence[str] = ("*.json",)) -> list[str]:
     """What of the files is not on this machine, sorted; asks no network. `needs` as for `locate`."""
     if is_local(source):
-        path = Path(source).expanduser()
+        path = path_of(source)
         if path.is_dir():
             return sorted(_absent(path))
         return [] if path.exists() else [str(path)]
@@ -225,7 +234,7 @@ def identity(source: str, revision: str | None, needs: Sequence[str] = SAFE_FILE
     check(source, revision)
     if not is_local(source):
         return {"repository": source, "revision": str(revision)}
-    path = Path(source).expanduser()
+    path = path_of(source)
     if not path.exists():
         raise EnvironmentFault(f"{path}: no such model file or folder; give the path of one, or a hub id")
     files = files_of(path, needs)

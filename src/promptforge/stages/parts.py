@@ -11,7 +11,6 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +20,7 @@ from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.faults import explain, nearest
 from promptforge.models.diffusion.response import ResponseSettings
 from promptforge.models.diffusion.settings import Settings
-from promptforge.models.weights import is_local, is_offline, missing_here, require_safe
+from promptforge.models.weights import is_local, is_offline, missing_here, path_of, require_safe
 from promptforge.protocols import Ask, Filter, LanguageModel, Licence, Picture, Score, Scorer, Source, Teacher
 from promptforge.recipe import Recipe
 from promptforge.records import canonical_json, content_id, digest_of
@@ -318,7 +317,7 @@ def check_places(parts: Mapping[str, Part]) -> None:
                         f" promptforge doctor --recipe shows how to fetch it"
                     )
                 continue
-            path = Path(place).expanduser()
+            path = path_of(place)
             if not path.exists():
                 raise EnvironmentFault(
                     f"{table}.{name}: {path.absolute()}: no such model file or folder; a relative path starts from"
