@@ -136,7 +136,7 @@ def once(path: str, name: str) -> dict[str, Any]:
     con.execute(views_sql())
     before = _peak_mib()
     clock, busy = time.monotonic(), time.process_time()
-    table = arrange(con, OrderSettings.model_validate(SETTINGS[name]))
+    table, _ = arrange(con, OrderSettings.model_validate(SETTINGS[name]))
     busy, clock = time.process_time() - busy, time.monotonic() - clock
     return {
         "rows": table.num_rows,

@@ -133,3 +133,15 @@ SELECT c.benchmark, c.rule, c.action, count(*) AS n_prompts,
 FROM contamination c JOIN prompts p ON p.row_id = c.row_id
 GROUP BY ALL ORDER BY ALL;
 COMMENT ON VIEW contamination_report IS 'Prompts in which something of a benchmark was found, by benchmark and rule; a prompt counts once for each rule.';
+
+CREATE VIEW gap_refill AS
+WITH got AS (
+    SELECT c.axis, c.category, c.words, count(*) AS n_accepted, count(*) / sum(count(*)) OVER (PARTITION BY c.axis) AS share
+    FROM cells c JOIN selection s USING (row_id) WHERE s.keep_prompt GROUP BY c.axis, c.category, c.words
+)
+SELECT g.axis, g.category, g.words, g.n_measured, g.gap, g.estimate, g.factor, g.n_candidates, g.candidate_share,
+    g.wanted_share, coalesce(got.n_accepted, 0) AS n_accepted, coalesce(got.share, 0) AS accepted_share
+FROM gap_cells g
+LEFT JOIN got ON got.axis = g.axis AND got.words = g.words AND got.category IS NOT DISTINCT FROM g.category
+ORDER BY g.axis, g.factor DESC, g.category, g.words;
+COMMENT ON VIEW gap_refill IS 'Cells by how far the student is off, with the share that student_gap wants for each and what was accepted.';

@@ -36,6 +36,11 @@ JOIN scores s ON s.image_id = f.image_id AND s.scorer = f.scorer AND s.digest = 
 WHERE r.prompt_id = $id ORDER BY r.take, g.gate
 """
 
+_GAP = """
+SELECT g.* FROM arrangement a JOIN cells c USING (row_id)
+JOIN gap_cells g ON g.axis = a.axis AND g.words = c.words AND g.category IS NOT DISTINCT FROM c.category
+WHERE a.prompt_id = $id
+"""
 
 _NAMED = """
 SELECT 'row_id' AS kind, row_id AS id, coalesce(prompt_id, row_id) AS owner FROM prompts WHERE starts_with(row_id, $id)
@@ -167,6 +172,10 @@ def _tell_selection(con: duckdb.DuckDBPyConnection, run: Run, prompt: str) -> No
     for row in _records(con, "SELECT * FROM arrangement WHERE prompt_id = $id", id=prompt):
         gain = "" if row["gain"] is None else f", adds {row['gain']:g}"
         console.print(f"order      place {row['place']:,} of {row['axis']}, block {row['block']:,}{gain}{_held(row)}")
+    for row in _records(con, _GAP, id=prompt):
+        measured = f"gap {row['gap']:.3g} of {row['n_measured']:,} prompts" if row["n_measured"] else "not measured"
+        cell = terminal.safe(f"{row['category'] or '(no category)'} {row['words']}").plain
+        console.print(f"gap        cell {cell}: {measured}, so {row['factor']:.3g} times its share of {row['axis']}")
     for row in _records(con, "SELECT * FROM selection WHERE prompt_id = $id", id=prompt):
         console.print(
             f"selection  {row['state']}{'' if row['reason'] is None else ', ' + row['reason']};"

@@ -7,6 +7,9 @@ that came too late is not needed. The order knows nothing of quotas, so a larger
 Members of a minimal pair are taken together, at places side by side, as one row with the concepts of all: the block is
 that of the first. A quota that ends inside a pair still takes exactly as many rows as it says.
 
+With student_gap an axis that the files measured has an order over all its blocks: cells in which a student is further
+from its teacher come more often (gaps.py), inside a cell the rows stay as they are. Caps act on that order.
+
 Text passes a block at a time; some 300 bytes a row stay in memory, and DuckDB sorts within 1 GiB, on disk beyond that.
 """
 
@@ -16,6 +19,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -25,9 +29,10 @@ import pyarrow.compute as pc
 
 from promptforge import catalog, records, texts
 from promptforge.schema import arrow_schema
-from promptforge.stages.arrangement import concepts, greedy
+from promptforge.stages.arrangement import concepts, gaps, greedy
 from promptforge.stages.arrangement.caps import Caps, Claim, Placed
 from promptforge.stages.arrangement.caps import Unit as CapUnit
+from promptforge.stages.arrangement.gaps import Gaps, Measured
 from promptforge.stages.arrangement.settings import CAPS, OrderSettings
 from promptforge.stages.hashing import I64
 from promptforge.stages.render import WHOLE
@@ -56,10 +61,16 @@ FROM whole w LEFT JOIN pairs p ON w.pair_id IS NOT NULL AND p.axis = w.axis AND 
 _ROWS = """
 SELECT u.row_id, k.prompt_id, u.axis, k.source, k.template, u.unit, u.first // $block AS block, k.text_clean, k.scene,
     concat_ws(' ', k.category, CASE WHEN k.n_words <= 5 THEN '01-05' WHEN k.n_words <= 10 THEN '06-10'
-        WHEN k.n_words <= 20 THEN '11-20' WHEN k.n_words <= 40 THEN '21-40' ELSE '41+' END, k.style) AS cell
+        WHEN k.n_words <= 20 THEN '11-20' WHEN k.n_words <= 40 THEN '21-40' ELSE '41+' END, k.style) AS cell{more}
 FROM units u JOIN prompts k ON k.row_id = u.row_id
 ORDER BY u.axis, u.first, u.unit, u.stream_order, u.row_id
 """
+
+
+def look(run: Run) -> None:
+    """Raise for what is missing or wrong of [order]'s files."""
+    if run.order is not None and run.order.student_gap:
+        _ = run.gaps.axes
 
 
 def unit(run: Run, text: Sequence[Commit]) -> Unit:
@@ -70,17 +81,19 @@ def unit(run: Run, text: Sequence[Commit]) -> Unit:
         {
             "version": [VERSION, concepts.VERSION, greedy.VERSION, texts.VERSION, unicodedata.unidata_version],
             "settings": settings.identity,
+            **({"gaps": run.gaps.digest} if settings.student_gap else {}),
             "input": digest_columns(text, {"prompts": _READS, "verdicts": ["row_id", "verdict"]}),
         }
     )
 
     def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
         with catalog.connect(run.store, text) as con:
-            table = arrange(con, settings)
+            table, cells = arrange(con, settings, run.gaps if settings.student_gap else None)
         left = table.filter(table["left_over"])
-        return {"arrangement": table}, {
+        return {"arrangement": table, **({"gap_cells": cells} if settings.student_gap else {})}, {
             "rows": table.num_rows,
             "held": table.num_rows - table["held"].null_count,
+            **_moved(cells),
             **{
                 f"left_over {axis} {cap}": n
                 for (axis, cap), n in sorted(
@@ -92,6 +105,22 @@ def unit(run: Run, text: Sequence[Commit]) -> Unit:
     return Unit("arrange", "all", digest, make)
 
 
+def _moved(cells: pa.Table) -> dict[str, int]:
+    """Axis by axis, how many measured cells have another share than that of their candidates."""
+    rows = cells.to_pylist()
+    return {
+        f"moved {axis}": sum(row["axis"] == axis and row["factor"] != 1 for row in rows)
+        for axis in sorted({row["axis"] for row in rows})
+    }
+
+
+def unmoved(commit: Commit) -> Iterator[str]:
+    """A line for the person about each axis whose cells all keep the candidates' shares, in spite of student_gap."""
+    for name, n in commit.counts.items():
+        if name.startswith("moved ") and not n:
+            yield f"{name[6:]}: the student's gaps differ no more between cells than chance makes them; none gets more"
+
+
 def left_over(commit: Commit) -> Iterator[str]:
     """A line for the person about each axis and cap that leaves prompts over."""
     for name, n in commit.counts.items():
@@ -101,22 +130,28 @@ def left_over(commit: Commit) -> Iterator[str]:
             yield f"{axis}: {n:,} prompts could only come by breaking order.{setting}; none of them is taken"
 
 
-def arrange(con: duckdb.DuckDBPyConnection, settings: OrderSettings) -> pa.Table:
-    """The table arrangement, from a catalog of the text; its rows by axis and place."""
+def arrange(
+    con: duckdb.DuckDBPyConnection, settings: OrderSettings, student: Gaps | None = None
+) -> tuple[pa.Table, pa.Table]:
+    """The tables arrangement, its rows by axis and place, and gap_cells, from a catalog of the text."""
+    measured = student.axes if student else {}
     con.execute(f"SET memory_limit = '{MEMORY}'")
     con.execute(_UNITS)
-    reader = con.sql(_ROWS, params={"block": settings.block}).to_arrow_reader(BATCH_ROWS)
+    rows_sql = _ROWS.format(more=f", {gaps.CELL} AS gap_cell" if student else "")
+    reader = con.sql(rows_sql, params={"block": settings.block}).to_arrow_reader(BATCH_ROWS)
     done: list[pa.Table] = []
+    cells: list[dict[str, Any]] = []
     axis: _Axis | None = None
     for name, block, rows in _blocks(reader):
         if axis is None or axis.name != name:
             if axis is not None:
                 done.append(axis.table())
-            axis = _Axis(name, settings)
+            axis = _Axis(name, settings, measured.get(name), cells)
         axis.add(block, rows)
     if axis is not None:
         done.append(axis.table())
-    return pa.concat_tables([arrow_schema("arrangement").empty_table(), *done]).combine_chunks()
+    arranged = pa.concat_tables([arrow_schema("arrangement").empty_table(), *done]).combine_chunks()
+    return arranged, pa.Table.from_pylist(cells, schema=arrow_schema("gap_cells"))
 
 
 def _blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, int, pa.Table]]:
@@ -145,10 +180,13 @@ class _Axis:
 
     name: str
     settings: OrderSettings
+    measured: Measured | None = None
+    cells: list[dict[str, Any]] = field(default_factory=list)  # rows of gap_cells, added to
     _covered: greedy.Coverage = field(default_factory=greedy.Coverage)
     _rows: list[pa.Table] = field(default_factory=list)  # row_id, prompt_id in the order of turns
     _gain: list[npt.NDArray[np.float64]] = field(default_factory=list)
     _block: list[I64] = field(default_factory=list)
+    _sizes: list[I64] = field(default_factory=list)  # rows of each unit, kept where student_gap is to sort them
     _turns: list[int] = field(default_factory=list)  # turn of each place settled so far
     _held: list[tuple[int, int]] = field(default_factory=list)  # turn, cap
     _n_rows: int = 0
@@ -175,13 +213,47 @@ class _Axis:
         starts, sizes = starts[order], sizes[order]
         ends = np.cumsum(sizes)
         taken = np.repeat(starts - (ends - sizes), sizes) + np.arange(rows.num_rows)
-        rows = rows.select(["row_id", "prompt_id", "source", "template"]).take(pa.array(taken))
-        self._rows.append(rows.select(["row_id", "prompt_id"]))
+        wanted = ["row_id", "prompt_id", "source", "template", *(["gap_cell"] if self.measured else [])]
+        rows = rows.select(wanted).take(pa.array(taken))
         self._gain.append(np.repeat(gain, sizes))
         self._block.append(np.full(rows.num_rows, block, np.int64))
+        if self.measured is None:
+            self._turn(rows, sizes)
+            return
+        for name in ("source", "template", "gap_cell"):
+            rows = rows.set_column(rows.column_names.index(name), name, pc.dictionary_encode(rows[name]))
+        self._rows.append(rows)
+        self._sizes.append(sizes)
+
+    def _turn(self, rows: pa.Table, sizes: I64) -> None:
+        """Units whose turn is settled: they come next, as far as caps let them."""
+        self._rows.append(rows.select(["row_id", "prompt_id"]))
         if self._caps is not None:
             self._through_caps(rows, sizes)
         self._n_rows += rows.num_rows
+
+    def _by_gap(self, measured: Measured) -> None:
+        """All units of the axis by the shares of their cells, a pair by the cell of its first row."""
+        rows = pa.concat_tables(self._rows).unify_dictionaries().combine_chunks()
+        sizes = np.concatenate(self._sizes)
+        starts = np.cumsum(sizes) - sizes
+        coded = rows["gap_cell"].combine_chunks()
+        names, of_rows = coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int64)
+        power = self.settings.gap_power
+        cells = of_rows[starts]
+        n_rows = np.bincount(cells, weights=sizes, minlength=len(names)).astype(np.int64)
+        counts = {name: n for name, n in zip(names, n_rows.tolist(), strict=True) if n}
+        self.cells += gaps.rows_of(self.name, measured, counts, power)
+        order = gaps.merged(cells, sizes, np.array([measured.worth(name, power) for name in names], np.int64))
+        starts, sizes = starts[order], sizes[order]
+        ends = np.cumsum(sizes)
+        taken = np.repeat(starts - (ends - sizes), sizes) + np.arange(rows.num_rows)
+        self._gain, self._block = [np.concatenate(self._gain)[taken]], [np.concatenate(self._block)[taken]]
+        self._rows = []
+        for first in range(0, len(sizes), BATCH_ROWS):
+            some = slice(first, first + BATCH_ROWS)
+            part = rows.take(pa.array(taken[ends[first] - sizes[first] : ends[some][-1]]))
+            self._turn(part, sizes[some])
 
     def _through_caps(self, rows: pa.Table, sizes: I64) -> None:
         assert self._caps is not None
@@ -211,6 +283,8 @@ class _Axis:
 
     def table(self) -> pa.Table:
         """Every row of the axis, by place."""
+        if self.measured is not None:
+            self._by_gap(self.measured)
         if self._caps is None:
             turn = np.arange(self._n_rows)
             n_taken = self._n_rows

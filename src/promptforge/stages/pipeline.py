@@ -112,6 +112,7 @@ def text_shards(root: Path) -> int:
     dedup.look(run)
     if run.decontaminate is not None:
         decontaminate.check(run.decontaminate)
+    arrange.look(run)
     meter(root).expect("generate", sum(shard.stop - shard.start for shard in shards))
     return len(shards)
 
@@ -152,7 +153,7 @@ def make_arrange(root: Path) -> Tally:
     if run.order is None:
         return Tally("arrange")
     commit, tally = run.work(arrange.unit(run, _checked(run)))
-    for line in arrange.left_over(commit):
+    for line in (*arrange.unmoved(commit), *arrange.left_over(commit)):
         meter(root).note(line)
     return tally
 

@@ -26,6 +26,7 @@ from promptforge.recipe import Recipe
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages import parts as components
+from promptforge.stages.arrangement.gaps import Gaps
 from promptforge.stages.arrangement.settings import OrderSettings
 from promptforge.stages.ask import STAGE as ASK
 from promptforge.stages.ask import Asker
@@ -148,7 +149,7 @@ class Run:
             **self.parts.resolved(),
             "dedup": self.dedup and dict(self.dedup.resolved),
             "decontaminate": self.decontaminate and self.decontaminate.identity,
-            "order": self.order and self.order.identity,
+            "order": self.order and self.order.resolved,
         }
 
     @cached_property
@@ -173,6 +174,11 @@ class Run:
         """The recipe's table [order]; None where there is none."""
         table = self.recipe.order
         return None if table is None else OrderSettings.model_validate(table)
+
+    @cached_property
+    def gaps(self) -> Gaps:
+        """The files of [order] student_gap, looked at once a process."""
+        return Gaps(self.order.student_gap, self.order.gap_power) if self.order else Gaps((), 1.0)
 
     def work(self, unit: Unit) -> tuple[Commit, Tally]:
         """The commit of this unit, made now or found."""
