@@ -295,6 +295,23 @@ def distill(
     command.distill(settings_file, out, settings or ())
 
 
+@app.command(sort_key=16)
+def evaluate(
+    settings_file: Annotated[str, Parameter(name="settings", help="settings of the training, as for distill")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="folder of the training; runs/distill/<name> by default")] = None,
+    student: Annotated[
+        Path | None, Parameter(help="folder of a student; student/ in the training's by default")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Hold a student against its teacher on prompts that it never saw: errors, pictures, text, cost."""
+    from promptforge.commands import evaluate as command
+
+    command.evaluate(settings_file, out, student, settings or ())
+
+
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command and exit."""
     given = list(sys.argv[1:] if tokens is None else tokens)

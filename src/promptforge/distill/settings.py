@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from promptforge.distill.evaluation.settings import Evaluation
 from promptforge.errors import ConfigError
 from promptforge.faults import explain
 from promptforge.models import weights
@@ -97,6 +98,7 @@ class DistillSettings(_Strict):
     ema: float | None = Field(None, gt=0, lt=1, description="share of the average that a step keeps; null: none")
     precision: Literal["bf16", "fp32"] = Field("bf16", description="arithmetic of the student; its weights are fp32")
     checkpoint_every: int = Field(50, ge=1, description="batches between checkpoints: the most that a kill costs")
+    evaluation: Evaluation = Field(Evaluation(), description="how the student is measured; changes no training")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -73,7 +73,7 @@ def train(settings: DistillSettings, folder: Path, tell: Callable[[Report], None
 
 def claim(settings: DistillSettings, folder: Path) -> None:
     """Write settings.json, or see that it is there and the same."""
-    text = records.canonical_json(settings.model_dump(mode="json"))
+    text = records.canonical_json(settings.model_dump(mode="json", exclude={"evaluation"}))
     stated = folder / "settings.json"
     if stated.is_file() and stated.read_text("utf-8") != text:
         raise ConfigError(f"{folder}: holds a training with other settings (settings.json); choose another --out")

@@ -1,0 +1,50 @@
+"""Which of promptforge's scorers judge: named as in a recipe, parameters checked before any work.
+
+Not covered: scorers that ask a language model, which need a run's store to keep the answers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from promptforge.errors import ConfigError
+from promptforge.faults import explain, nearest
+from promptforge.stages.parts import Part, known
+
+
+class Judge(BaseModel):
+    """A scorer of promptforge and its parameters; where `kind` is left out, the entry's name is the module."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str | None = Field(None, description="module of scorers/; the entry's name where it is left out")
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The scorer's own parameters."""
+        return dict(self.model_extra or {})
+
+
+def parts_of(judges: Mapping[str, Judge]) -> dict[str, Part]:
+    """The scorers by name, parameters checked, nothing loaded. Raises ConfigError with a line for every fault."""
+    faults, found = [], {}
+    for name, judge in sorted(judges.items()):
+        kind = judge.kind or name
+        if kind not in known("scorers"):
+            faults.append(f"scorers.{name}: no module {kind!r} in scorers{nearest(kind, known('scorers'))}")
+            continue
+        module = importlib.import_module(f"promptforge.scorers.{kind}")
+        if getattr(module, "ASKS", False):
+            faults.append(f"scorers.{name}: {kind} asks a language model, which evaluate does not do; take detector")
+            continue
+        try:
+            found[name] = Part(kind, module, module.Params.model_validate(judge.params), name, "evaluate")
+        except ValidationError as exc:
+            faults.append(explain(exc, module.Params, "evaluation", f"scorers.{name}"))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return found
