@@ -16,19 +16,18 @@ from uuid import UUID
 
 from prefect import flow, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 
 from promptforge import catalog, recipe
-from promptforge.errors import PromptforgeError
 from promptforge.flows.params import CurateParams
+from promptforge.flows.retries import TRIES
 from promptforge.flows.runners import task_runner
 from promptforge.lock import Lock
 from promptforge.report.rejects import write_rejects
 from promptforge.stages import parts, pipeline
 from promptforge.stages.coverage.demands import refuse_hopeless
-from promptforge.stages.progress import Stopped, meter
+from promptforge.stages.progress import meter
 from promptforge.stages.run import Run, Tally, open_run, prepare
 
 Row = dict[str, Any]  #: a Tally as JSON
@@ -38,93 +37,73 @@ _REACHED = {"text": (0.0, 5.0), "render": (5.0, 45.0), "score": (45.0, 95.0), "p
 _LOOK_S = 5.0
 
 
-def _unexpected(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether another try could help: not where the data, the recipe or the person is the reason."""
-    try:
-        state.result(raise_on_failure=True)
-    except (PromptforgeError, Stopped):
-        return False
-    except Exception:
-        return True
-    return False
-
-
-_TRIES: dict[str, Any] = {
-    "retries": 2,
-    "retry_delay_seconds": [1, 5],
-    "retry_condition_fn": _unexpected,
-    "cache_policy": NO_CACHE,
-    "persist_result": False,
-}
-
-
-@task(task_run_name="text shard {shard}", **_TRIES)
+@task(task_run_name="text shard {shard}", **TRIES)
 def text_shard(root: str, shard: int) -> list[Row]:
     """Generate and filter one shard."""
     return [asdict(tally) for tally in pipeline.make_text(Path(root), shard)]
 
 
-@task(task_run_name="dedup", **_TRIES)
+@task(task_run_name="dedup", **TRIES)
 def dedup(root: str) -> Row:
     """Exact duplicates over all shards."""
     return asdict(pipeline.make_dedup(Path(root)))
 
 
-@task(task_run_name="decontaminate", **_TRIES)
+@task(task_run_name="decontaminate", **TRIES)
 def decontaminate(root: str) -> Row:
     """Prompts of benchmarks."""
     return asdict(pipeline.make_decontaminate(Path(root)))
 
 
-@task(task_run_name="arrange", **_TRIES)
+@task(task_run_name="arrange", **TRIES)
 def arrange(root: str) -> Row:
     """In which order kept prompts are taken."""
     return asdict(pipeline.make_arrange(Path(root)))
 
 
-@task(task_run_name="questions", **_TRIES)
+@task(task_run_name="questions", **TRIES)
 def questions(root: str) -> Row:
     """What is to be asked about each prompt's picture."""
     return asdict(pipeline.make_questions(Path(root)))
 
 
-@task(task_run_name="plan", **_TRIES)
+@task(task_run_name="plan", **TRIES)
 def plan(root: str) -> Row:
     """Which pictures are wanted."""
     return asdict(pipeline.make_plan(Path(root)))
 
 
-@task(task_run_name="render rank {rank} of {world}", **_TRIES)
+@task(task_run_name="render rank {rank} of {world}", **TRIES)
 def render_rank(root: str, rank: int, world: int) -> Row:
     """The missing pictures of one rank; the teacher is loaded once."""
     return asdict(pipeline.make_render(Path(root), rank, world))
 
 
-@task(task_run_name="response rank {rank} of {world}", **_TRIES)
+@task(task_run_name="response rank {rank} of {world}", **TRIES)
 def respond_rank(root: str, rank: int, world: int) -> Row:
     """How much the teacher's prediction depends on each prompt."""
     return asdict(pipeline.make_respond(Path(root), rank, world))
 
 
-@task(task_run_name="score rank {rank} of {world}", **_TRIES)
+@task(task_run_name="score rank {rank} of {world}", **TRIES)
 def score_rank(root: str, rank: int, world: int) -> Row:
     """The missing scores of one rank; models are loaded once."""
     return asdict(pipeline.make_score(Path(root), rank, world))
 
 
-@task(task_run_name="lookalikes", **_TRIES)
+@task(task_run_name="lookalikes", **TRIES)
 def lookalikes(root: str) -> Row:
     """Pairs of pictures that look alike."""
     return asdict(pipeline.make_lookalikes(Path(root)))
 
 
-@task(task_run_name="select", **_TRIES)
+@task(task_run_name="select", **TRIES)
 def select(root: str) -> Row:
     """Both decisions."""
     return asdict(pipeline.make_select(Path(root)))
 
 
-@task(task_run_name="publish", **_TRIES)
+@task(task_run_name="publish", **TRIES)
 def dataset(root: str) -> Row:
     """The data set folder."""
     return asdict(pipeline.make_publish(Path(root)))

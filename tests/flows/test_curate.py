@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from promptforge.errors import ConfigError, StoreFault
-from promptforge.flows import curate
+from promptforge.flows import curate, retries
 from promptforge.flows.runners import task_runner
 from promptforge.recipe import RunSettings
 from promptforge.stages.progress import Stopped
@@ -35,7 +35,7 @@ class Failed:
     ],
 )
 def test_only_what_another_try_could_mend_is_tried_again(fault: Exception, again: bool) -> None:
-    assert curate._unexpected(None, None, Failed(fault)) is again
+    assert retries.unexpected(None, None, Failed(fault)) is again
 
 
 def test_every_task_is_uncached_and_keeps_no_result() -> None:
@@ -44,7 +44,7 @@ def test_every_task_is_uncached_and_keeps_no_result() -> None:
     tasks = [value for value in vars(curate).values() if isinstance(value, Task)]
     assert len(tasks) == 12
     for task in tasks:
-        assert task.cache_policy == curate.NO_CACHE
+        assert task.cache_policy == retries.NO_CACHE
         assert task.persist_result is False
         assert task.retries == 2
 

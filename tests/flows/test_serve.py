@@ -15,6 +15,7 @@ import yaml
 
 from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.flows import serve
+from promptforge.flows.distill_params import DistillParams
 from promptforge.flows.params import CurateParams
 from promptforge.flows.settings import configure, home
 
@@ -23,11 +24,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def test_every_deployment_names_a_flow_and_parameters_that_it_takes() -> None:
     project = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
-    assert [deployment["name"] for deployment in project["deployments"]] == ["mini"]
-    for deployment in project["deployments"]:
+    taken = {"curate/mini": CurateParams, "distill/flux-t5-base": DistillParams}
+    names = [f"{each['entrypoint'].partition(':')[2]}/{each['name']}" for each in project["deployments"]]
+    assert names == list(taken)
+    for deployment, params in zip(project["deployments"], taken.values(), strict=True):
         path, name = deployment["entrypoint"].split(":")
-        assert f"def {name}(params: CurateParams)" in (REPOSITORY / path).read_text()
-        CurateParams.model_validate(deployment["parameters"]["params"])
+        assert f"def {name}(params: {params.__name__})" in (REPOSITORY / path).read_text()
+        params.model_validate(deployment["parameters"]["params"])
         assert deployment["description"]
         assert deployment["tags"]
         assert deployment["work_pool"]["name"] == serve.POOL
