@@ -1,6 +1,7 @@
 """Prompts of the miniature world with pictures: what its teacher and its judge learn from, and are tested on.
 
-The canvas teacher draws without mistakes at 128 px; each pixel of the picture of 64 px is the mean of four.
+The canvas teacher draws without mistakes at 256 px; a pixel of the picture of 64 px is the mean of what it covers. Of
+pictures with letters a square around these is taken, so that a letter is 12 to 30 px high.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from promptforge.distill.miniature.parts import SIZE
-from promptforge.protocols import RenderJob
+from promptforge.protocols import Rendering, RenderJob
 from promptforge.records import Axis, noise_seed, prompt_id
 from promptforge.sources import miniature
 from promptforge.teachers import canvas
+
+#: Plain heavy faces: letters are to be learned, not styles.
+FONTS = ("roboto-bold", "source-sans-bold")
 
 #: Rows of an axis among a thousand: letters and places are harder to learn than one thing.
 SHARES: Mapping[Axis, int] = {
@@ -63,15 +68,25 @@ def _jobs(n: int, seed: int) -> Iterator[tuple[str, str, int]]:
 
 @cache
 def _teacher() -> Any:
-    return canvas.build(canvas.Params(size=2 * SIZE, mistake_rate=0.0))
+    return canvas.build(canvas.Params(size=4 * SIZE, mistake_rate=0.0, fonts=FONTS))
 
 
 def _draw(jobs: tuple[tuple[str, str, int], ...]) -> list[npt.NDArray[np.uint8] | None]:
-    return [_small(_teacher().render(RenderJob(text, seed)).pixels) for text, _, seed in jobs]
+    return [_small(_teacher().render(RenderJob(text, seed))) for text, _, seed in jobs]
 
 
-def _small(pixels: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8] | None:
-    if pixels is None:
+def _small(found: Rendering) -> npt.NDArray[np.uint8] | None:
+    if found.pixels is None or found.truth is None:
         return None
-    means = pixels.reshape(SIZE, 2, SIZE, 2, 3).mean(axis=(1, 3), dtype=np.float32)
-    return np.asarray(np.rint(means), np.uint8)
+    image = Image.fromarray(found.pixels)
+    box = found.truth["text_box"]
+    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX, box=_around(box) if box else None))
+
+
+def _around(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """The square about the letters, inside the picture."""
+    left, top, right, bottom = box
+    whole = 4.0 * SIZE
+    side = min(whole, max(1.5 * (right - left), 2.2 * (bottom - top), 1.2 * SIZE))
+    x, y = (min(max(0.0, (low + high - side) / 2), whole - side) for low, high in ((left, right), (top, bottom)))
+    return x, y, x + side, y + side

@@ -33,7 +33,7 @@ class Effort:
     """How much is done; the defaults made the weights of the package."""
 
     n_pictures: int = 20_000
-    autoencoder_steps: int = 2500
+    autoencoder_steps: int = 3500
     autoencoder_batch: int = 16
     flow_steps: int = 10_000
     flow_batch: int = 32
@@ -168,7 +168,7 @@ def _autoencoder(work: Path, seen: pictures.Pictures, effort: Effort, tell: Tell
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(effort.seed)
         vae = parts.autoencoder()
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=1e-4)
     training = _Training(work / "autoencoder.pt", {"vae": vae}, [optimizer], effort.autoencoder_steps, 0.995)
 
     def loss_of(generator: Any) -> Any:
