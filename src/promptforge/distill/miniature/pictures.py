@@ -6,7 +6,7 @@ pictures with letters a square around these is taken, so that a letter is 12 to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -34,36 +34,64 @@ SHARES: Mapping[Axis, int] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A thing that canvas drew; x and y are the centre of its box as shares of width and height."""
+
+    noun: str
+    colour: str
+    x: float
+    y: float
+
+
 @dataclass(frozen=True)
 class Pictures:
-    """`pixels` uint8, n x SIZE x SIZE x 3, of `texts`, which are for `axes`."""
+    """`pixels` uint8, n x SIZE x SIZE x 3, of `texts`, which are for `axes`; `shown`, where known, the things in each.
+
+    Letters and what bears them are not among the things.
+    """
 
     texts: tuple[str, ...]
     axes: tuple[str, ...]
     pixels: npt.NDArray[np.uint8]
+    shown: tuple[tuple[Shown, ...], ...] = ()
 
 
-def make(n: int, seed: int, workers: int = 1) -> Pictures:
-    """About n pictures of prompts that this seed writes, axes by SHARES; what canvas refuses (none yet) is left out."""
-    jobs = list(_jobs(n, seed))
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A prompt of the world and the seed that its picture is drawn from."""
+
+    text: str
+    axis: str
+    category: str
+    expected_text: tuple[str, ...]
+    seed: int
+
+
+def make(n: int, seed: int, workers: int = 1, shares: Mapping[Axis, int] = SHARES) -> Pictures:
+    """About n pictures of this seed's prompts, axes by `shares`; what canvas refuses (none yet) is left out."""
+    return draw(list(rows(n, seed, shares)), workers)
+
+
+def draw(jobs: Sequence[Row], workers: int = 1) -> Pictures:
+    """The pictures of these rows, in order; what canvas refuses is left out. `workers` processes draw."""
+    chunks = [[(job.text, job.seed) for job in jobs[at : at + 100]] for at in range(0, len(jobs), 100)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        found = [
-            each
-            for part in pool.map(_draw, [tuple(jobs[at : at + 100]) for at in range(0, len(jobs), 100)])
-            for each in part
-        ]
-    kept = [(text, axis, pixels) for (text, axis, _), pixels in zip(jobs, found, strict=True) if pixels is not None]
-    texts, axes, pixels = zip(*kept, strict=True)
-    return Pictures(texts, axes, np.stack(pixels))
+        found = [each for part in pool.map(_draw, chunks) for each in part]
+    kept = [(job.text, job.axis, *each) for job, each in zip(jobs, found, strict=True) if each is not None]
+    texts, axes, pixels, shown = zip(*kept, strict=True)
+    return Pictures(texts, axes, np.stack(pixels), shown)
 
 
-def _jobs(n: int, seed: int) -> Iterator[tuple[str, str, int]]:
-    for axis, share in SHARES.items():
+def rows(n: int, seed: int, shares: Mapping[Axis, int] = SHARES) -> Iterator[Row]:
+    """About n prompts of this seed, axis by axis."""
+    for axis, share in shares.items():
         source = miniature.build(miniature.Params(axis=axis, n=max(1, n * share // 1000)), seed)
         (part,) = source.parts()
         for row in source.read(part, 0, part.n_rows):
             text = str(row.text)
-            yield text, axis.value, noise_seed(prompt_id(text), row.row, seed)
+            noise = noise_seed(prompt_id(text), row.row, seed)
+            yield Row(text, axis.value, str(row.category), tuple(row.expected_text), noise)
 
 
 @cache
@@ -71,8 +99,22 @@ def _teacher() -> Any:
     return canvas.build(canvas.Params(size=4 * SIZE, mistake_rate=0.0, fonts=FONTS))
 
 
-def _draw(jobs: tuple[tuple[str, str, int], ...]) -> list[npt.NDArray[np.uint8] | None]:
-    return [_small(_teacher().render(RenderJob(text, seed))) for text, _, seed in jobs]
+def _draw(jobs: Sequence[tuple[str, int]]) -> list[tuple[npt.NDArray[np.uint8], tuple[Shown, ...]] | None]:
+    found = [_teacher().render(RenderJob(text, seed)) for text, seed in jobs]
+    pixels = [_small(each) for each in found]
+    return [
+        None if small is None else (small, _shown(each.truth or {})) for each, small in zip(found, pixels, strict=True)
+    ]
+
+
+def _shown(truth: Mapping[str, Any]) -> tuple[Shown, ...]:
+    """Kinds differ within a picture of the world, so that a box's noun tells its colour."""
+    colours = {each["noun"]: each["colour"] for each in truth["objects"]}
+    side = 8.0 * SIZE  # twice that of the picture as drawn
+    return tuple(
+        Shown(noun, colours[noun], (left + right) / side, (top + bottom) / side)
+        for noun, left, top, right, bottom in truth["boxes"]
+    )
 
 
 def _small(found: Rendering) -> npt.NDArray[np.uint8] | None:
