@@ -69,6 +69,15 @@ def _classes() -> tuple[Any, Any]:
     return StudentConfig, Student
 
 
+def __getattr__(name: str) -> Any:
+    """The class that a saved pipeline's model_index.json names, and the one that diffusers knows its kind by."""
+    if name == "Student":
+        return _classes()[1]
+    if name == "PreTrainedModel":
+        return _classes()[1].__base__
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def make(encoder: str, revision: str | None, width: int, seed: int, dropout: float = DROPOUT) -> Any:
     """A student over a pretrained T5 encoder, in float32 on the CPU; `seed` decides the projection.
 
