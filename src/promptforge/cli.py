@@ -23,6 +23,10 @@ Settings = Annotated[
     list[str] | None,
     Parameter("--set", help="a field of the recipe as path=value, e.g. render.takes=3; may be repeated"),
 ]
+Extends = Annotated[
+    str | None,
+    Parameter(help="published data set, its run, or a run's name under runs/, that this one adds to"),
+]
 
 app = App(
     name="promptforge",
@@ -41,12 +45,13 @@ def run(
     *,
     given: Given | None = None,
     out: Annotated[str | None, Parameter(help="run folder; runs/<name of the recipe> by default")] = None,
+    extends: Extends = None,
     settings: Settings = None,
 ) -> int:
     """Prompts in, shards out: do what is missing in a run."""
-    from promptforge.commands.run import run_command
+    from promptforge.commands.run import extending, run_command
 
-    return run_command(recipe, given or Given(), out, settings or ())
+    return run_command(recipe, given or Given(), out, [*(settings or ()), *extending(extends)])
 
 
 @app.command(sort_key=1)
@@ -145,6 +150,17 @@ def select(
     if not apply:
         return 0
     return runs.run(runs.make_params(recipe=str(root / "_run.json"), out=str(root), settings=settings or []))
+
+
+@app.command(sort_key=6)
+def publish(*, extends: Extends = None, settings: Settings = None, run: RunFolder = None) -> int:
+    """Publish a run again, as an addition to a published set; what that changes is made anew."""
+    from promptforge.commands import run as runs
+    from promptforge.commands.terminal import find_run
+
+    root = find_run(run, finished=False)
+    chosen = [*(settings or ()), *runs.extending(extends)]
+    return runs.run(runs.make_params(recipe=str(root / "_run.json"), out=str(root), settings=chosen))
 
 
 @app.command(sort_key=6)

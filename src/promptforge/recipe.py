@@ -174,6 +174,14 @@ class Publish(_Strict):
         0.05, ge=0, le=0.5, description="share of split groups from file sources that become test_natural"
     )
     pretty_name: str = Field("promptforge prompts", description="title on the card", min_length=1)
+    extends: str | None = Field(
+        None,
+        min_length=1,
+        description="published data set, or the run that made it, that this one adds to: its rows stay as they are",
+    )
+    other_teacher: bool = Field(
+        False, description="with extends: take its pictures over though another teacher or regime drew them"
+    )
 
 
 class RunSettings(_Strict):

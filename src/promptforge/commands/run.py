@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -32,6 +34,15 @@ def parse_columns(text: str | None) -> dict[str, str]:
             raise ConfigError(f"--columns {text!r}: expected field=column,..., for example text=prompt,axis=kind")
         found[field.strip()] = column.strip()
     return found
+
+
+def extending(given: str | None) -> list[str]:
+    """The setting that --extends stands for; `given` is a folder, or the name of a run under runs/."""
+    if given is None:
+        return []
+    named = Path("runs") / given
+    path = named if not Path(given).exists() and named.is_dir() else Path(given)
+    return [f"publish.extends={json.dumps(str(path), ensure_ascii=False)}"]
 
 
 def make_params(**values: Any) -> CurateParams:

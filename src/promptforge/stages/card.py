@@ -114,6 +114,9 @@ def _licences(content: Content) -> str | list[str]:
     stated = {row[1].casefold() for row in content.figures["sources"] if row[3]}
     if content.n_pictures:
         stated |= {row[4].casefold() for row in content.figures["teachers"]}
+    if content.extends is not None:
+        stated |= {row[1].casefold() for row in content.extends["sources"]}
+        stated |= {name.casefold() for name in content.extends["picture_licences"]}
     known = sorted({name if name in _HUB_LICENCES else "other" for name in stated - {"unstated"}})
     if "unstated" in stated:
         known = sorted({*known, "unknown"})
@@ -169,7 +172,7 @@ def _opening(run: Run, content: Content, has_pictures: bool) -> list[str]:
     lines.append(
         "Prompts for distilling the text encoder of a text-to-image model, on three axes: image quality, semantic"
         f" understanding, text rendering. {n_prompts} accepted prompts, {n_pictures} of them with a picture that may be"
-        f" used; {n_grammar} prompts were made by the embedded grammar and {n_prompts - n_grammar} come from elsewhere."
+        f" used; {_origins(content, n_prompts, n_grammar)}."
         " Made by promptforge; manifest.json holds the recipe, the backends and the SHA-256 of every file."
     )
     if not n_prompts:
@@ -188,6 +191,47 @@ def _opening(run: Run, content: Content, has_pictures: bool) -> list[str]:
     return lines
 
 
+def _origins(content: Content, n_prompts: int, n_grammar: int) -> str:
+    if content.extends is None:
+        return f"{n_grammar} prompts were made by the embedded grammar and {n_prompts - n_grammar} come from elsewhere"
+    n_taken = content.extends["rows"]
+    return (
+        f"{n_taken} of them were published before and are taken over; of the new ones {n_grammar} were made by the"
+        f" embedded grammar and {n_prompts - n_taken - n_grammar} come from elsewhere"
+    )
+
+
+def _extended(content: Content) -> list[str]:
+    """What is said of the set that this one adds to."""
+    found = content.extends
+    if found is None:
+        return []
+    left = f" {found['left_out']} of its rows are left out, since their text was purged." if found["left_out"] else ""
+    counts = found["counts"]
+    return [
+        "## What it adds to",
+        f"{found['rows']} rows are those of {plain(found['name'])}, digest {found['digest']}, with the ids, splits,"
+        f" scores and pictures that they had there; its gates and scorers stand in manifest.json.{left} What was in a"
+        " test there is in that test here, and no row that was added has its prompt, resembles it, or is of its pair or"
+        " family in another split. Fates, coverage, teacher and gates on this card are those of the rows that were"
+        " added.",
+        _table(
+            ("split", "axis", "prompts taken over", "pictures"),
+            [
+                (split, axis, counts[split][axis]["prompts"], counts[split][axis]["pictures"])
+                for split in SPLITS
+                for axis in AXES
+                if axis in counts.get(split, {})
+            ],
+        ),
+        _table(("source", "licence of the prompts", "prompts taken over"), found["sources"]),
+        f"Its pictures were drawn by the teachers of fingerprint {', '.join(found['teachers'])}; their licences:"
+        f" {plain(', '.join(found['picture_licences']))}."
+        if found["teachers"]
+        else "It has no pictures.",
+    ]
+
+
 def _figures(run: Run, content: Content) -> list[str]:
     figures = content.figures
     by_split = {(row[0], row[1]): f"{row[2]} / {row[3]}" for row in figures["splits"]}
@@ -202,6 +246,7 @@ def _figures(run: Run, content: Content) -> list[str]:
             ("split", *AXES, "what it is"),
             [(split, *(by_split.get((split, axis), "0 / 0") for axis in AXES), _SPLITS[split]) for split in splits],
         ),
+        *_extended(content),
         "## Categories",
         _table(("axis", "category", "prompts", "pictures"), figures["coverage"]),
         *_coverage(content),
@@ -326,6 +371,10 @@ def _reference(run: Run, content: Content, schemas: Mapping[str, pa.Schema]) -> 
             "## Scores",
             "A column is named scorer_metric, or metric where that says it. Null: does not apply.",
         ]
+        if content.extends is not None:
+            sections.append(
+                "Rows that were taken over have the scores that they had; what one side did not measure is null there."
+            )
         for part in run.parts.scorers:
             sections += [f"### {plain(part.name)}", f"```text\n{inspect.cleandoc(part.module.__doc__ or '')}\n```"]
     return sections

@@ -19,18 +19,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from promptforge import __version__, catalog, lexicon, records
+from promptforge.errors import ConfigError, StoreFault
 from promptforge.schema import arrow_schema
 from promptforge.stages.coverage import measures, rows
 from promptforge.stages.coverage import nouns as noun_lists
 from promptforge.stages.run import Run
 from promptforge.stages.score import wanted_scores
-from promptforge.stages.shards import PROMPT_COLUMNS
+from promptforge.stages.shards import INDEX_COLUMNS, PICTURE_COLUMNS, PROMPT_COLUMNS
 from promptforge.store import Commit
 
 VERSION = 2
 
 #: DuckDB's own: point queries over a million rows take 10 ms of processor time, with one group 18.
 INDEX_GROUP_ROWS = 122_880
+
+#: Columns that are no scores.
+_NAMED = frozenset({*PROMPT_COLUMNS, *PICTURE_COLUMNS, *INDEX_COLUMNS})
 
 #: Figures of the card and the manifest, over the catalog and the relation dataset_index.
 _FIGURES: Mapping[str, str] = {
@@ -66,33 +70,38 @@ JOIN chosen USING (image_id) GROUP BY ALL ORDER BY scorer, metric
 _CHOSEN = f"""
 CREATE TEMP TABLE chosen AS
 SELECT s.split, {", ".join(f"p.{name}" for name in PROMPT_COLUMNS if name not in ("text", "n_takes", "n_passed"))},
-    p.text_clean AS text, s.n_takes, s.n_passed, s.keep_image, s.image_reason, s.image_id,
-    row_number() OVER same - 1 AS place,
-    (count(*) OVER same_all + $most - 1) // $most AS n_files,
-    (count(*) OVER same_all + n_files - 1) // n_files AS per_file  -- of one length, so that ranks get equal shares
+    p.text_clean AS text, s.n_takes, s.n_passed, s.keep_image, s.image_reason, s.image_id
 FROM selection s JOIN prompts p ON p.row_id = s.row_id
 WHERE s.keep_prompt AND p.text_clean IS NOT NULL
     AND p.prompt_id NOT IN (SELECT prompt_id FROM tombstones)
     AND p.fold_key NOT IN (SELECT fold_key FROM tombstones)
-WINDOW same AS (PARTITION BY s.split, s.keep_image ORDER BY p.prompt_id),
-    same_all AS (PARTITION BY s.split, s.keep_image)
 """
 
-_INDEX = """
+# The rows of this run; where they lie is told once those of the set that they are added to are among them.
+_OWN = """
 WITH measured AS (
     SELECT image_id {pivot} FROM scores JOIN in_force USING (image_id, scorer, digest)
     JOIN chosen USING (image_id) GROUP BY image_id
 )
-SELECT c.* EXCLUDE (place, n_files, per_file), i.take, i.seed, i.width, i.height, i.teacher,
-    i.licence AS teacher_licence, i.sha256,
-    CASE WHEN c.keep_image THEN printf('data/%s-%05d-of-%05d.parquet', c.split, c.place // c.per_file, c.n_files) END
-        AS file,
-    CASE WHEN c.keep_image THEN c.place % c.per_file END AS file_row,
-    m.* EXCLUDE (image_id)
+SELECT c.*, i.take, i.seed, i.width, i.height, i.teacher,
+    i.licence AS teacher_licence, i.sha256, NULL::VARCHAR AS file, NULL::BIGINT AS file_row, m.* EXCLUDE (image_id)
 FROM chosen c
 LEFT JOIN images i ON i.image_id = c.image_id
 LEFT JOIN measured m ON m.image_id = c.image_id
-ORDER BY c.split, c.prompt_id
+"""
+
+_INDEX = """
+WITH placed AS (
+    SELECT *, row_number() OVER same - 1 AS place,
+        (count(*) OVER same_all + $most - 1) // $most AS n_files,
+        (count(*) OVER same_all + n_files - 1) // n_files AS per_file  -- of one length, so that ranks get equal shares
+    FROM united
+    WINDOW same AS (PARTITION BY split, keep_image ORDER BY prompt_id), same_all AS (PARTITION BY split, keep_image)
+)
+SELECT * EXCLUDE (place, n_files, per_file) REPLACE (
+    CASE WHEN keep_image THEN printf('data/%s-%05d-of-%05d.parquet', split, place // per_file, n_files) END AS file,
+    CASE WHEN keep_image THEN place % per_file END AS file_row)
+FROM placed ORDER BY split, prompt_id
 """
 
 
@@ -110,11 +119,18 @@ class Content:
     recipe: Mapping[str, Any]
     measures: pa.Table  # coverage_measures
     nouns: pa.Table  # prompt_nouns
+    extends: Mapping[str, Any] | None = None  # what the manifest says of the set that this one adds to
+    theirs: pa.ChunkedArray | None = None  # prompt_id of the rows that are taken over from there
 
     @property
     def n_pictures(self) -> int:
         """Accepted prompts whose picture may be used."""
         return int(pc.sum(self.index["keep_image"], min_count=0).as_py())
+
+    def own(self, rows: pa.Table) -> pa.ChunkedArray:
+        """Which of these rows of `index` are of this run, and not of the set that it adds to."""
+        theirs = pa.chunked_array([], pa.string()) if self.theirs is None else self.theirs
+        return pc.invert(pc.is_in(rows["prompt_id"], value_set=theirs.combine_chunks()))
 
     @property
     def digest(self) -> str:
@@ -127,6 +143,7 @@ class Content:
                 "coverage": [measures.VERSION, noun_lists.digest(), self.measures.to_pylist()],
                 "index": hashlib.sha256(self.index_file).hexdigest(),
                 "figures": self.figures,
+                **({} if self.extends is None else {"extends": self.extends}),
             }
         )
 
@@ -135,12 +152,14 @@ def gather(run: Run, commits: Sequence[Commit]) -> Content:
     """Read everything that decides the data set, in SQL over the commits in force."""
     with catalog.connect(run.store, [*commits, *run.store.commits("purge")]) as con:
         con.execute(f"CREATE TEMP TABLE in_force AS {wanted_scores(run.parts.scorers)}")
-        con.execute(_CHOSEN, {"most": run.recipe.publish.rows_per_file})
+        con.execute(_CHOSEN)
         metrics = [
             (scorer, metric, metric if scorer in metric else f"{scorer}_{metric}", in_words)
             for scorer, metric, in_words in con.execute(_METRICS).fetchall()
         ]
-        index = con.sql(_INDEX.format(pivot="".join(_column(*metric) for metric in metrics))).to_arrow_table()
+        con.execute(f"CREATE TEMP TABLE own AS {_OWN.format(pivot=''.join(_column(*metric) for metric in metrics))}")
+        taken = _unite(con, run)
+        index = con.sql(_INDEX, params={"most": run.recipe.publish.rows_per_file}).to_arrow_table()
         con.register("dataset_index", index)
         figures = {name: con.execute(query).fetchall() for name, query in _FIGURES.items()}
         covered, nouns = _coverage(con)
@@ -149,12 +168,42 @@ def gather(run: Run, commits: Sequence[Commit]) -> Content:
     return Content(
         index,
         sink.getvalue().to_pybytes(),
-        tuple(name for _, _, name, _ in metrics),
+        tuple(name for name in index.column_names if name not in _NAMED),
         json.loads(records.canonical_json(figures)),
         portable(run.resolved),
         covered,
         nouns,
+        *(
+            (None, None)
+            if taken is None or run.extended is None
+            else (run.extended.statement(taken), taken["prompt_id"])
+        ),
     )
+
+
+def _unite(con: duckdb.DuckDBPyConnection, run: Run) -> pa.Table | None:
+    """Make the relation united: own, and the rows of the set that the run adds to, which are given back."""
+    if run.extended is None:
+        con.execute("CREATE TEMP VIEW united AS FROM own")
+        return None
+    stones = con.sql("SELECT prompt_id, fold_key FROM tombstones").fetchall()
+    taken = run.extended.rows(frozenset(name for row in stones for name in row))
+    con.register("extended", taken)
+    ours, theirs = (
+        dict(con.sql(f"SELECT column_name, column_type FROM (DESCRIBE {name})").fetchall())
+        for name in ("own", "extended")
+    )
+    for name in ours.keys() & theirs.keys():
+        if ours[name] != theirs[name]:
+            raise ConfigError(
+                f"publish.extends: {run.extended.root}: column {name} is {theirs[name]} there and {ours[name]} here;"
+                " take the scorers that it was made with, or other names for yours"
+            )
+    ((twice,),) = con.sql("SELECT count(*) FROM own SEMI JOIN extended USING (prompt_id)").fetchall()
+    if twice:
+        raise StoreFault(f"{run.root}: {twice} accepted prompts stand in {run.extended.root} too; run again")
+    con.execute("CREATE TEMP VIEW united AS SELECT * FROM own UNION ALL BY NAME SELECT * FROM extended")
+    return taken
 
 
 def _coverage(con: duckdb.DuckDBPyConnection) -> tuple[pa.Table, pa.Table]:

@@ -63,7 +63,7 @@ def verify_dataset(root: Path) -> list[DatasetFault]:
                 faults += _picture_faults(root, name)
         faults += _row_faults(root, files)
         if manifest["backends"]["lexicon"] == lexicon.digest():
-            faults += _reserved_faults(root)
+            faults += reserved_faults(root)
     return sorted(faults, key=lambda fault: (fault.file, fault.kind, fault.detail))
 
 
@@ -169,7 +169,7 @@ _ACROSS = {
 }
 
 
-def _reserved_faults(root: Path) -> Iterator[DatasetFault]:
+def reserved_faults(root: Path) -> Iterator[DatasetFault]:
     """Every prompt is in the split that its words demand; test_natural is drawn from what train may have."""
     columns = ["prompt_id", "split", "expected_text", "scene"]
     with pq.ParquetFile(root / "index.parquet") as parquet:

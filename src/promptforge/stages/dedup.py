@@ -27,6 +27,7 @@ from promptforge import catalog, records
 from promptforge.schema import arrow_schema
 from promptforge.stages import earlier
 from promptforge.stages.aside import Aside, Column, aside
+from promptforge.stages.extension import clashes
 from promptforge.stages.hashing import I64, U64, mix
 from promptforge.stages.meaning import search, telling, vectors
 from promptforge.stages.resemblance import apart, compare, vocabulary
@@ -66,8 +67,17 @@ FROM kept ANTI JOIN exact USING (row_id)
 
 
 def settings_of(run: Run) -> DedupSettings:
-    """The recipe's [dedup] with its defaults; without the table exact duplicates alone are dropped."""
-    return run.dedup or DedupSettings(near=False)
+    """The recipe's [dedup] with its defaults; without the table exact duplicates alone are dropped.
+
+    A run that adds to a data set always compares with it, so that nothing near its tests gets into train.
+    """
+    settings = run.dedup or DedupSettings(near=False)
+    return settings if run.extended is None else settings.model_copy(update={"near": True})
+
+
+def _among(run: Run) -> bool:
+    """Whether the run's own rows are compared with each other for near duplicates."""
+    return run.dedup is not None and run.dedup.near
 
 
 def look(run: Run) -> None:
@@ -94,7 +104,10 @@ def unit(run: Run, text: Sequence[Commit]) -> Unit:
     if settings.prefer:
         content["prefer"] = list(settings.prefer)
         columns.append("axis")
-    if settings.against:
+    if run.extended:
+        content["extends"] = [clashes.VERSION, run.extended.sha256, _among(run)]
+        columns += ["split_group", "split"]
+    if settings.against or run.extended:
         content["against"] = run.earlier.digest
     content["input"] = digest_columns(text, {"prompts": columns, "verdicts": ["row_id", "verdict"]})
 
@@ -106,23 +119,29 @@ def unit(run: Run, text: Sequence[Commit]) -> Unit:
             if not settings.near and not settings.semantic:
                 return {"verdicts": exact}, {"dropped": exact.num_rows}
             con.register("exact", exact.select(["row_id"]))
+            if run.extended:
+                torn = clashes.torn(con, run.extended)
+                exact = pa.concat_tables([exact.cast(torn.schema), torn])
+                con.register("exact", exact.select(["row_id"]))
             with aside(run.store.root) as held:
                 rows = _read(con, held, known, settings)
                 con.close()  # its memory is wanted now
-                more, counts = _resembling(run.store, rows, settings)
+                more, counts = _resembling(run.store, rows, settings, _among(run))
         both = pa.concat_tables([exact.cast(arrow_schema("verdicts")), *more])
         return {"verdicts": both.sort_by("row_id")}, {"dropped": both.num_rows, "exact": exact.num_rows, **counts}
 
     return Unit("dedup", "all", records.digest_of(content), make)
 
 
-def _resembling(store: Store, rows: _Rows, settings: DedupSettings) -> tuple[list[pa.Table], dict[str, int]]:
+def _resembling(
+    store: Store, rows: _Rows, settings: DedupSettings, among: bool
+) -> tuple[list[pa.Table], dict[str, int]]:
     """Verdicts on near duplicates, then on semantic ones of what is left, and their numbers."""
     found: list[pa.Table] = []
     counts: dict[str, int] = {}
     alive = np.arange(rows.n)
     if settings.near:
-        winner, value = _near(rows, settings)
+        winner, value = _near(rows, settings, among)
         found.append(rows.verdicts("near_duplicate", (winner, value), settings.threshold))
         counts["near"] = found[-1].num_rows
         alive = np.flatnonzero(winner == alive)
@@ -218,12 +237,13 @@ def _read(con: duckdb.DuckDBPyConnection, held: Aside, known: pa.Table, settings
     )
 
 
-def _near(rows: _Rows, settings: DedupSettings) -> tuple[I64, npt.NDArray[np.float64]]:
-    """Survivor and similarity of each row."""
+def _near(rows: _Rows, settings: DedupSettings, among: bool) -> tuple[I64, npt.NDArray[np.float64]]:
+    """Survivor and similarity of each row; without `among` only what is accepted elsewhere drops one."""
     assert rows.features is not None
 
     def agree(a: I64, b: I64) -> Mask:
         free: Mask = b >= rows.n_fixed  # a < b: of two that are accepted already both stay
+        free &= among | (a < rows.n_fixed)
         free[free] = apart.agree(rows.scenes, rows.pair, a[free], b[free])
         return free
 

@@ -85,6 +85,7 @@ def unit(run: Run, shard: Shard) -> Unit:
             "rows": [shard.start, shard.stop, shard.offset, shard.repeat],
             "position": [shard.source, len(run.parts.sources)],
             "natural_test_share": _natural_share(run, shard),
+            **({"purged": sorted(elsewhere.items())} if (elsewhere := _purged_elsewhere(run)) else {}),
         }
     )
     return Unit("generate", shard.name, digest, lambda: _make(run, shard, part))
@@ -94,6 +95,11 @@ def _natural_share(run: Run, shard: Shard) -> float:
     """Share of the shard's split groups that become test_natural; none of what a machine wrote is natural."""
     written = run.parts.sources[shard.source].kind in ("grammar", "llm")
     return 0.0 if written else run.recipe.publish.natural_test_share
+
+
+def _purged_elsewhere(run: Run) -> dict[str, str]:
+    """What was purged where the data set was made that this run adds to."""
+    return {} if run.extended is None else dict(run.extended.tombstones)
 
 
 def tombstones(commits: Iterable[Commit], run: Run) -> dict[str, str]:
@@ -109,7 +115,7 @@ def tombstones(commits: Iterable[Commit], run: Run) -> dict[str, str]:
 
 def _make(run: Run, shard: Shard, part: SourcePart) -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
     source = run.source(shard.source)
-    gone = tombstones(run.store.commits("purge"), run)
+    gone = _purged_elsewhere(run) | tombstones(run.store.commits("purge"), run)
     natural_share = _natural_share(run, shard)
     prompts: list[dict[str, Any]] = []
     verdicts: list[dict[str, Any]] = []

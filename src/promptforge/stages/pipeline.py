@@ -34,6 +34,7 @@ from promptforge.stages import (
     select,
 )
 from promptforge.stages.coverage.minimum import check_accepted, check_plan
+from promptforge.stages.extension.fitness import require_fit
 from promptforge.stages.parts import build_scorer, build_teacher
 from promptforge.stages.progress import meter
 from promptforge.stages.publish import publish
@@ -113,6 +114,8 @@ def text_shards(root: Path) -> int:
     if run.decontaminate is not None:
         decontaminate.check(run.decontaminate)
     arrange.look(run)
+    if run.extended is not None:
+        require_fit(run, run.extended)
     meter(root).expect("generate", sum(shard.stop - shard.start for shard in shards))
     return len(shards)
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,9 +44,9 @@ def publish(run: Run, commits: Sequence[Commit]) -> tuple[Commit, Tally]:
     digest = content.digest
 
     def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
-        table = content.index.select(arrow_schema("published").names)
+        table = content.index.filter(content.own(content.index)).select(arrow_schema("published").names)
         tables = {"published": table, "coverage_measures": content.measures, "prompt_nouns": content.nouns}
-        return tables, {"prompts": table.num_rows, "pictures": content.n_pictures}
+        return tables, {"prompts": table.num_rows, "pictures": pc.sum(table["keep_image"], min_count=0).as_py()}
 
     commit, tally = run.work(Unit("publish", "all", digest, make))
     final = run.root / DATASET
@@ -129,20 +130,30 @@ def _write_shards(run: Run, commits: Sequence[Commit], content: Content, fresh: 
             files[name] = shards.write_parquet(fresh / name, schemas["prompts"], groups)
     shown = content.index.filter(content.index["keep_image"])
     if shown.num_rows:
-        pictures = shards.Pictures(run.store, commits, shown)
+        encoded = _encoded(run, commits, content, shown)
         suffix = run.recipe.publish.format
-        encode = shards.as_png if suffix == "png" else bytes
         start = 0
         for entry in pc.value_counts(shown["file"]).to_pylist():  # in order of appearance, and rows of a file adjoin
             name, count = entry["values"], entry["counts"]
-            encoded = (encode(pictures[row]) for row in range(start, start + count))
-            groups = shards.picture_groups(shown.slice(start, count), schemas["data"], encoded, suffix)
+            some = islice(encoded, count)
+            groups = shards.picture_groups(shown.slice(start, count), schemas["data"], some, suffix)
             files[name] = shards.write_parquet(fresh / name, schemas["data"], groups)
             start += count
     for folder in schemas:
         if (fresh / folder).is_dir():
             fsync_folder(fresh / folder)
     return files
+
+
+def _encoded(run: Run, commits: Sequence[Commit], content: Content, shown: pa.Table) -> Iterator[bytes]:
+    """The picture of each of these rows in order; those of the set that is added to as they are there."""
+    own = content.own(shown)
+    pictures = shards.Pictures(run.store, commits, shown.filter(own))
+    encode = shards.as_png if run.recipe.publish.format == "png" else bytes
+    mine = (encode(pictures[row]) for row in range(pc.sum(own, min_count=0).as_py()))
+    theirs = iter(()) if run.extended is None else run.extended.pictures(shown.filter(pc.invert(own))["prompt_id"])
+    for is_own in own.to_pylist():
+        yield next(mine if is_own else theirs)
 
 
 def _manifest(run: Run, content: Content, schemas: Mapping[str, pa.Schema], files: Mapping[str, Written]) -> str:
@@ -172,4 +183,6 @@ def _manifest(run: Run, content: Content, schemas: Mapping[str, pa.Schema], file
         },
         "counts": counts,
     }
+    if content.extends is not None:
+        manifest["extends"] = content.extends
     return json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

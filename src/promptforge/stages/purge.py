@@ -9,7 +9,8 @@ that it is never asked for anew; what one said about it goes.
 The tombstone is committed first, so a call that was cut off is finished by any later one. dataset/ goes before the new
 one is made: where that fails (an input file is gone), there is no data set rather than one with the text.
 
-Outside of its reach: the person's input files, copies and uploads of the data set, backups, freed disk blocks.
+Outside of its reach: the person's input files, a data set that the run adds to (its own run's purge does that one; here
+its row only goes from what is published), copies and uploads of the data set, backups, freed disk blocks.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages import pipeline
 from promptforge.stages.answers import emptied
-from promptforge.stages.run import DATASET, Tally
+from promptforge.stages.run import DATASET, Tally, open_run
 from promptforge.store import Commit, Store, TableFile
 
 _REASON = re.compile(r"[a-z][a-z0-9_]*")
@@ -129,6 +130,9 @@ def _bury(store: Store, ids: Sequence[str], reason: str) -> list[str]:
             if prompt is not None:
                 keys[prompt] = key
                 names.setdefault(key, set()).add(prompt)
+    for prompt, key in _taken_over(store.root, frozenset(ids) - keys.keys()).items():
+        keys[prompt] = key
+        names.setdefault(key, set()).add(prompt)
     buried = {row["prompt_id"] for item in _files(store, "tombstones") for row in store.read(item).to_pylist()}
     for name in ids:
         if name not in keys and name not in buried:
@@ -145,6 +149,12 @@ def _bury(store: Store, ids: Sequence[str], reason: str) -> list[str]:
         table = pa.Table.from_pylist(stones, schema=arrow_schema("tombstones"))
         store.commit("purge", "all", digest_of(stones), {"tombstones": table}, {"prompts": len(stones)})
     return [row["prompt_id"] for row in stones]
+
+
+def _taken_over(root: Path, names: frozenset[str]) -> dict[str, str]:
+    """prompt_id -> fold_key of those of these prompts that stand in the set which the run adds to."""
+    extended = open_run(root).extended if names and (root / "_run.json").is_file() else None
+    return {} if extended is None else extended.fold_keys(names)
 
 
 def _unknown(root: Path, name: str, known: Iterable[str], prompts: set[str]) -> str:

@@ -33,6 +33,7 @@ from promptforge.stages.ask import Asker
 from promptforge.stages.contamination.settings import DecontaminateSettings
 from promptforge.stages.coverage.demands import refuse_hopeless
 from promptforge.stages.earlier import Earlier
+from promptforge.stages.extension.published import Extended
 from promptforge.stages.meaning.vectors import STAGE as EMBED
 from promptforge.stages.parts import Part, Parts
 from promptforge.stages.resemblance.settings import DedupSettings
@@ -144,8 +145,13 @@ class Run:
     def resolved(self) -> dict[str, Any]:
         """The recipe without [run], with every default filled in: what a head and the manifest state."""
         elsewhere = {"sources", "filters", "llm", "regime", "scorers", "run", "dedup", "decontaminate", "order"}
+        made = self.recipe.model_dump(mode="json", exclude=elsewhere)
+        if self.extended is None:
+            del made["publish"]["extends"], made["publish"]["other_teacher"]
+        else:
+            made["publish"]["extends"] = self.extended.name
         return {
-            **self.recipe.model_dump(mode="json", exclude=elsewhere),
+            **made,
             **self.parts.resolved(),
             "dedup": self.dedup and dict(self.dedup.resolved),
             "decontaminate": self.decontaminate and self.decontaminate.identity,
@@ -161,7 +167,14 @@ class Run:
     @cached_property
     def earlier(self) -> Earlier:
         """What [dedup] is to compare with besides the run's own rows, looked at once a process."""
-        return Earlier(self.dedup.against if self.dedup else (), self.root)
+        first = () if self.extended is None else (self.extended.against,)
+        return Earlier([*first, *(self.dedup.against if self.dedup else ())], self.root)
+
+    @cached_property
+    def extended(self) -> Extended | None:
+        """The data set that this run adds to; None where it makes one of its own."""
+        given = self.recipe.publish.extends
+        return None if given is None else Extended.open(given, self.root)
 
     @cached_property
     def decontaminate(self) -> DecontaminateSettings | None:
