@@ -91,7 +91,7 @@ def rows(n: int, seed: int, shares: Mapping[Axis, int] = SHARES) -> Iterator[Row
         for row in source.read(part, 0, part.n_rows):
             text = str(row.text)
             noise = noise_seed(prompt_id(text), row.row, seed)
-            yield Row(text, axis.value, str(row.category), tuple(row.expected_text), noise)
+            yield Row(text, axis.value, str(row.category), tuple(row.expected_text or ()), noise)
 
 
 @cache
