@@ -9,20 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from promptforge.schema import arrow_schema
+
 AXIS = "semantic_understanding"
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("prompt_id", "axis", "category", "split", "length")),
-        *(("noise", pa.int64()), ("step", pa.int64())),
-        *((name, pa.float64()) for name in ("timestep", "error", "scale")),
-    ]
-)
+SCHEMA = pa.schema([field.with_nullable(True) for field in arrow_schema("student_gap")])  # bad rows are written too
 
 
 def line(prompt: str, gap: float, step: int = 0, **more: Any) -> dict[str, Any]:
     """A row of the table: one prompt at one step."""
     made = {"prompt_id": prompt, "axis": AXIS, "category": "color", "split": "test_words", "length": "06-10"}
-    return made | {"noise": 0, "step": step, "timestep": 1000.0, "error": gap * 4, "scale": 4.0} | more
+    return made | {"n_words": 8, "noise": 0, "step": step, "timestep": 1000.0, "error": gap * 4, "scale": 4.0} | more
 
 
 def file(path: Path, lines: Iterable[dict[str, Any]]) -> str:
