@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from promptforge.errors import ConfigError, StoreFault
+from promptforge.reader.allocation import keep_freed_memory
 from promptforge.reader.dataset import manifest, split_files, sums, trust
 from promptforge.reader.decoding import decode
 from promptforge.reader.places import value_places
@@ -124,6 +125,7 @@ class Rows:
     @cached_property
     def _pictures(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
         """File, offset and size of each picture: 20 bytes a row."""
+        keep_freed_memory()
         found = [value_places(path, "image.bytes") for path in self._files]
         files = np.repeat(np.arange(len(found)), [len(offset) for offset, _ in found])
         return files, np.concatenate([o for o, _ in found]), np.concatenate([s for _, s in found])
