@@ -5,8 +5,8 @@
     cache/<i>.png    the picture
 
 EcoDiff takes the first column of the table and draws only where a number's two files are missing: `size` at most the
-number of rows, and save_dir is cache/. Its train.py draws every prompt from one seed; these have each its own, in column
-4: let it draw a row from that (a generator on the CPU, float32), else it learns from pictures of another noise.
+number of rows, and save_dir is cache/. Its train.py draws every prompt from one seed; these have each its own, in
+column 4: let it draw a row from that (a generator on the CPU, float32), else it learns from another noise's pictures.
 FLUX's pipeline hands out packed latents (patches x channels): take form=packed for it, unpacked (channels x height x
 width, as the VAE scales them) for all others. Rows are sorted by split and prompt_id. The latents are those that the
 run stored (regime.store_latents).
