@@ -20,6 +20,7 @@ from promptforge.flows.params import CurateParams
 from promptforge.recipe import Recipe
 from promptforge.stages import parts
 from promptforge.stages.coverage.demands import refuse_hopeless
+from promptforge.stages.extension.published import Extended
 from promptforge.view import Interrupted, watch
 
 
@@ -95,6 +96,8 @@ def run(params: CurateParams) -> int:
     parts.resolve(recipe, params.recipe)
     refuse_hopeless(recipe, params.recipe)
     root = params.root(recipe.name)
+    if recipe.publish.extends is not None:
+        Extended.open(recipe.publish.extends, root)  # a set that is not there is told before anything starts
     console = terminal.out()
     console.print(plan_line(recipe, root), soft_wrap=True)
     try:
