@@ -1,7 +1,7 @@
-"""The parameters of the flow curate: what the command line fills in and what Prefect shows as a form.
+"""The parameters of the flows: what the command line fills in and what Prefect shows as a form.
 
 Everything that JSON schema can say is said here, since a Prefect server checks a submission against it; what only
-promptforge knows (a field of the recipe, a file) is checked when the flow starts, before any work.
+promptforge knows (a field of a recipe, a file) is checked when the flow starts, before any work.
 """
 
 from __future__ import annotations
