@@ -143,6 +143,8 @@ def test_everything_that_was_named_is_measured_on_two_pictures_of_each_axis(whol
     page = (whole / "table.md").read_text()
     assert "text: not claimed: the teacher itself reaches 0.00 (character accuracy, floor 0.50)." in page
     assert "Left out, since no model or scorer is named for it: aesthetic mark." in page
+    assert told["also_selected"] == ["text"]  # RapidOCR, as in the run; its technical scorer judges nothing here
+    assert "Judged here, and had the role select when the data set was made: text." in page
     assert "drawn by both: test_composition 2 semantic_understanding; test_natural 2 image_quality" in page
 
 

@@ -11,6 +11,7 @@ import pytest
 from promptforge import catalog
 from promptforge.distill.evaluation.held_out import Case, length_band
 from promptforge.distill.evaluation.settings import Evaluation
+from promptforge.errors import DataFault
 from promptforge.records import noise_seed, prompt_id
 from tests.distill.conftest import LENGTH, STEPS
 
@@ -86,6 +87,14 @@ def test_a_student_that_is_the_teachers_own_encoder_has_no_error(teacher: Any) -
     rows = velocity_errors(teacher.pipe.text_encoder_2, teacher, CASES, SETTINGS).to_pylist()
     assert {row["error"] for row in rows} == {0.0}
     assert min(row["scale"] for row in rows) > 0
+
+
+def test_a_student_that_went_astray_is_named_with_prompt_and_step(teacher: Any, student: Any) -> None:
+    from promptforge.distill.evaluation.velocity import velocity_errors
+
+    student.projection[3].weight.data.fill_(float("nan"))
+    with pytest.raises(DataFault, match=f"{CASES[0].prompt_id}: the student's prediction is not finite at step 0"):
+        velocity_errors(student, teacher, CASES, SETTINGS)
 
 
 def test_a_row_says_what_the_prompt_is(teacher: Any, student: Any) -> None:

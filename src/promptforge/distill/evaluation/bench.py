@@ -119,6 +119,7 @@ class Bench:
                 self.pictures(group, side)
             self._tell("pictures", done + 1, len(groups))
         costs = self.cost(cases) if self._settings.cost else None
+        self.__dict__.pop("_pen", None)  # it holds the teacher
         self._models.release()
         found = Findings(tuple(cases), errors, tuple(drawn), {name: part.kind for name, part in self._parts.items()})
         found.cost = costs
@@ -242,7 +243,7 @@ class Bench:
         size = self._settings.batch
         return [cases[start : start + size] for start in range(0, len(cases), size)]
 
-    @property
+    @cached_property
     def _pen(self) -> drawing.Pen:
         return drawing.Pen(self._models.teacher, self._settings)
 

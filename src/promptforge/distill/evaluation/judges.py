@@ -6,7 +6,7 @@ Not covered: scorers that ask a language model, which need a run's store to keep
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -48,3 +48,17 @@ def parts_of(judges: Mapping[str, Judge]) -> dict[str, Part]:
     if faults:
         raise ConfigError("\n".join(faults))
     return found
+
+
+def also_selected(parts: Mapping[str, Part], scorers: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of those judges that had the role select when the data set was made; `scorers` as its manifest has them.
+
+    A set chosen by a judge and then praised by it proves nothing (stages/parts.py); here teacher and student are
+    compared on prompts, which are chosen alike for both, so it is said and not refused.
+    """
+    chose = [one for one in scorers if one.get("role") == "select"]
+    return [
+        name
+        for name, part in sorted(parts.items())
+        if any(one.get("kind") == part.kind and one.get("outside") == part.identity.get("outside") for one in chose)
+    ]

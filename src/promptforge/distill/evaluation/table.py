@@ -155,6 +155,8 @@ def _notes(summary: Mapping[str, Any]) -> list[str]:
             notes.append(
                 f"{told['scorer']}: not claimed: the teacher {seen} (character accuracy, floor {told['floor']:.2f})."
             )
+    if names := summary.get("also_selected"):
+        notes.append(f"Judged here, and had the role select when the data set was made: {', '.join(names)}.")
     missing = [name for name, what in (("DINO distance", "dino"), ("CMMD", "clip")) if given[what] is None]
     kinds = set(summary["scorers"].values())
     wanted = {"text accuracy": {"text"}, "CLIP score": {"alignment"}, "aesthetic mark": {"aesthetic"}}

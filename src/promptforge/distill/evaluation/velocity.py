@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from promptforge.distill.evaluation.held_out import Case, length_band
 from promptforge.distill.evaluation.settings import Evaluation
 from promptforge.distill.following import told_by
 from promptforge.distill.teacher import Teacher
+from promptforge.errors import DataFault
 from promptforge.models.torch_setup import load_torch
 from promptforge.schema import arrow_schema, conform
 
@@ -66,6 +68,12 @@ def errors_of(student: Any, teacher: Teacher, group: Sequence[Case], number: int
             errors = (found.float() - wanted.float()).square().mean(dim=(1, 2)).tolist()
             scales = wanted.float().square().mean(dim=(1, 2)).tolist()
             for case, error, scale in zip(group, errors, scales, strict=True):
+                if not (isfinite(error) and isfinite(scale)):
+                    who = "student" if isfinite(scale) else "teacher"
+                    raise DataFault(
+                        f"prompt {case.prompt_id}: the {who}'s prediction is not finite at step {step}; its training"
+                        " went astray, or the type is too narrow: try teacher.dtype bf16 or fp32"
+                    )
                 rows.append(
                     {
                         "prompt_id": case.prompt_id,
