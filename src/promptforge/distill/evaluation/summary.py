@@ -26,10 +26,11 @@ from promptforge.distill.evaluation.held_out import Case, length_band
 from promptforge.distill.evaluation.intervals import mean_of
 from promptforge.distill.evaluation.settings import Evaluation
 
-#: Scorers that say whether a picture shows what was asked for, best first, and the metrics whose mean it is.
+#: Scorers that say whether a picture shows what was asked for, and the metrics whose mean is the semantic score.
 SEMANTIC: Mapping[str, tuple[str, ...]] = {
     "detector": ("presence", "count_agreement", "relation_agreement"),
     "agreement": ("colour_agreement", "count_agreement"),
+    "miniature": ("right",),
 }
 
 #: prompt_id -> number, or None where there is none.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from promptforge.distill.evaluation.summary import SEMANTIC
 from promptforge.records import AXES
 
 NONE = "-"
@@ -160,7 +161,7 @@ def _notes(summary: Mapping[str, Any]) -> list[str]:
     missing = [name for name, what in (("DINO distance", "dino"), ("CMMD", "clip")) if given[what] is None]
     kinds = set(summary["scorers"].values())
     wanted = {"text accuracy": {"text"}, "CLIP score": {"alignment"}, "aesthetic mark": {"aesthetic"}}
-    wanted["semantic score"] = {"detector", "agreement"}
+    wanted["semantic score"] = set(SEMANTIC)
     missing += [name for name, some in wanted.items() if not some & kinds]
     if missing:
         notes.append(f"Left out, since no model or scorer is named for it: {', '.join(missing)}.")
