@@ -10,7 +10,8 @@ CREATE TABLE student_gap (
     step      INTEGER NOT NULL CHECK (step >= 0),
     timestep  DOUBLE  NOT NULL CHECK (timestep >= 0),
     error     DOUBLE  NOT NULL CHECK (isfinite(error) AND error >= 0),
-    scale     DOUBLE  NOT NULL CHECK (isfinite(scale) AND scale >= 0)
+    scale     DOUBLE  NOT NULL CHECK (isfinite(scale) AND scale >= 0),
+    blank     DOUBLE  NOT NULL CHECK (isfinite(blank) AND blank >= 0)
 );
 COMMENT ON TABLE student_gap IS 'How far a student''s prediction is from its teacher''s: one row for each prompt, noise and step of the schedule, along the teacher''s own path. promptforge evaluate writes it to evaluation/student_gap.parquet.';
 COMMENT ON COLUMN student_gap.prompt_id IS 'prompt of the published data set';
@@ -24,3 +25,4 @@ COMMENT ON COLUMN student_gap.step IS 'step of the teacher''s schedule, from 0, 
 COMMENT ON COLUMN student_gap.timestep IS 'the scheduler''s timestep at that step: 1000 is noise, 0 the picture';
 COMMENT ON COLUMN student_gap.error IS 'mean over the latent of the squared difference of student''s and teacher''s velocity: the loss of the training';
 COMMENT ON COLUMN student_gap.scale IS 'mean over the latent of the teacher''s squared velocity; error / scale is a share';
+COMMENT ON COLUMN student_gap.blank IS 'error of the teacher''s own velocity under the empty prompt: what the prompt changes at all';

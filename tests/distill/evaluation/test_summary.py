@@ -36,12 +36,12 @@ IDS = {case.prompt_id[0]: case.prompt_id for case in CASES}
 
 
 def _gap(rows: list[tuple[str, int, int, float, float]]) -> pa.Table:
-    """Rows of (prompt, noise, step, error, scale)."""
+    """Rows of (prompt, noise, step, error, scale); blank is twice the scale."""
     of = {case.prompt_id: case for case in CASES}
     found = [
         {"prompt_id": IDS[name], "axis": of[IDS[name]].axis, "category": None, "split": of[IDS[name]].split}
         | {"length": "01-05", "n_words": 2, "noise": noise, "step": step, "timestep": 1000.0 - 500 * step}
-        | {"error": error, "scale": scale}
+        | {"error": error, "scale": scale, "blank": 2.0 * scale}
         for name, noise, step, error, scale in rows
     ]
     return pa.Table.from_pylist(found, schema=arrow_schema("student_gap"))
@@ -71,7 +71,8 @@ def _findings(**more: Any) -> Findings:
 
 def test_velocity_shares_are_means_over_steps_and_noises_then_over_prompts() -> None:
     told = summarise(_findings(), SETTINGS)["velocity"]
-    # a: (1/4 + 2/4 + 3/4 + 4/4) / 4 = 0.625; f: (1/2 + 0) / 2 = 0.25.
+    # a: (1/4 + 2/4 + 3/4 + 4/4) / 4 = 0.625; f: (1/2 + 0) / 2 = 0.25. Of a blank prompt's error, half of that.
+    assert told["of_blank"]["all"]["mean"] == pytest.approx((0.625 + 0.25) / 4)
     assert told["all"]["mean"] == pytest.approx((0.625 + 0.25) / 2)
     assert told["axis"]["text_rendering"] == {"mean": 0.625, "low": None, "high": None, "n": 1}
     assert told["split"]["test_natural"]["mean"] == 0.25

@@ -27,11 +27,16 @@ CASES = [
 SETTINGS = Evaluation(batch=2, noises=2, seed=5)
 
 
-def _by_hand(pipe: Any, student: Any, case: Case, number: int) -> list[tuple[float, float, float]]:
-    """Timestep, error and scale of each step for one prompt alone, from the pipeline's and torch's own parts."""
+def _by_hand(pipe: Any, student: Any, case: Case, number: int) -> list[tuple[float, float, float, float]]:
+    """Timestep, error, scale and blank of each step for one prompt alone, from the pipeline's and torch's own parts."""
     import torch
 
-    ids = pipe.tokenizer_2([case.text], padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")
+    ids, empty = (
+        pipe.tokenizer_2(
+            [text], padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
+        ).input_ids
+        for text in (case.text, "")
+    )
     seed = noise_seed(case.prompt_id, number, 5)
     noise = torch.randn((1, 4, 8, 8), generator=torch.Generator("cpu").manual_seed(seed))
     latent = noise.reshape(1, 4, 4, 2, 4, 2).permute(0, 2, 4, 1, 3, 5).reshape(1, 16, 16)
@@ -41,9 +46,10 @@ def _by_hand(pipe: Any, student: Any, case: Case, number: int) -> list[tuple[flo
     sigmas = [np.exp(mu) / (np.exp(mu) + 1 / sigma - 1) for sigma in (1.0, 0.75, 0.5, 0.25)] + [0.0]
     found = []
     with torch.no_grad():
-        embeds = pipe.text_encoder_2(ids.input_ids)[0], student(ids.input_ids).last_hidden_state
+        teachers = pipe.text_encoder_2
+        embeds = teachers(ids)[0], student(ids).last_hidden_state, teachers(empty)[0]
         for now, after in itertools.pairwise(sigmas):
-            wanted, seen = (
+            wanted, seen, blank = (
                 pipe.transformer(
                     hidden_states=latent,
                     timestep=torch.full((1,), float(now)),
@@ -55,8 +61,9 @@ def _by_hand(pipe: Any, student: Any, case: Case, number: int) -> list[tuple[flo
                 ).sample
                 for each in embeds
             )
-            a, b = wanted.double().numpy(), seen.double().numpy()
-            found.append((1000 * float(now), float(((a - b) ** 2).mean()), float((a**2).mean())))
+            a, b, c = (each.double().numpy() for each in (wanted, seen, blank))
+            measured = ((a - b) ** 2, a**2, (a - c) ** 2)
+            found.append((1000 * float(now), *(float(each.mean()) for each in measured)))
             latent = latent + float(after - now) * wanted
     return found
 
@@ -74,10 +81,11 @@ def test_errors_are_those_of_a_loop_written_by_hand_prompt_by_prompt(teacher: An
             mine = [row for row in rows if row["prompt_id"] == case.prompt_id and row["noise"] == number]
             wanted = _by_hand(teacher.pipe, student, case, number)
             assert [row["step"] for row in mine] == list(range(STEPS))
-            for row, (timestep, error, scale) in zip(mine, wanted, strict=True):
+            for row, (timestep, error, scale, blank) in zip(mine, wanted, strict=True):
                 assert row["timestep"] == pytest.approx(timestep, rel=1e-5)
                 assert row["error"] == pytest.approx(error, abs=1e-7)
                 assert row["scale"] == pytest.approx(scale, rel=1e-5)
+                assert row["blank"] == pytest.approx(blank, abs=1e-7)
     assert min(row["error"] for row in rows) > 1e-6
 
 

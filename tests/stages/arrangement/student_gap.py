@@ -18,7 +18,11 @@ SCHEMA = pa.schema([field.with_nullable(True) for field in arrow_schema("student
 def line(prompt: str, gap: float, step: int = 0, **more: Any) -> dict[str, Any]:
     """A row of the table: one prompt at one step."""
     made = {"prompt_id": prompt, "axis": AXIS, "category": "color", "split": "test_words", "length": "06-10"}
-    return made | {"n_words": 8, "noise": 0, "step": step, "timestep": 1000.0, "error": gap * 4, "scale": 4.0} | more
+    return (
+        made
+        | {"n_words": 8, "noise": 0, "step": step, "timestep": 1000.0, "error": gap * 4, "scale": 4.0, "blank": 4.0}
+        | more
+    )
 
 
 def file(path: Path, lines: Iterable[dict[str, Any]]) -> str:

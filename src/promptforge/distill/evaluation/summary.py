@@ -1,7 +1,8 @@
 """From measurements by prompt to what is said: means with intervals, by axis, split, category, length and step.
 
-Shares of velocity error: error / scale of each step, mean over a prompt's steps and noises. Two models' scores are
-compared over the prompts for which both have one; the difference is the student's less the teacher's.
+Shares of velocity error: error / scale of each step, mean over a prompt's steps and noises; and of what the prompt
+changes at all: sum of error over sum of blank. Two models' scores are compared over the prompts for which both have
+one; the difference is the student's less the teacher's.
 
     character accuracy  1 less edits per wanted character (scorer text, cer), not below 0; case does not count
     exact               share of prompts whose every string is read exactly, case included
@@ -131,6 +132,10 @@ def _velocity(errors: pa.Table, groups: _Groups) -> dict[str, Any]:
         shares = con.sql(
             "SELECT prompt_id, avg(error / scale) FROM student_gap WHERE scale > 0 GROUP BY ALL ORDER BY prompt_id"
         ).fetchall()
+        of_blank = con.sql(
+            "SELECT prompt_id, sum(error) / sum(blank) FROM student_gap GROUP BY ALL HAVING sum(blank) > 0"
+            " ORDER BY prompt_id"
+        ).fetchall()
         steps = con.sql(
             "SELECT step, any_value(timestep), prompt_id, avg(error / scale) FROM student_gap WHERE scale > 0"
             " GROUP BY step, prompt_id ORDER BY step, prompt_id"
@@ -140,6 +145,7 @@ def _velocity(errors: pa.Table, groups: _Groups) -> dict[str, Any]:
         by_step.setdefault((step, timestep), {})[prompt] = share
     return {
         **groups.by(dict(shares)),
+        "of_blank": groups.by(dict(of_blank)),
         "steps": [
             {"step": step, "timestep": timestep, **{name: groups.by(values)[name] for name in ("all", "axis")}}
             for (step, timestep), values in by_step.items()

@@ -56,15 +56,15 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _main(summary: Mapping[str, Any]) -> Grid:
-    columns = [_velocity(summary["velocity"]), *_distances(summary), *_judged(summary), *_costs(summary["cost"])]
+    columns = [*_velocity(summary["velocity"]), *_distances(summary), *_judged(summary), *_costs(summary["cost"])]
     sides = ("teacher", "student", "difference")
     rows = tuple((side, *(getattr(column, side) for column in columns)) for side in sides)
     return Grid("Student and teacher", ("", *(column.title for column in columns)), rows, tuple(_notes(summary)))
 
 
-def _velocity(velocity: Mapping[str, Any]) -> _Column:
-    every = velocity["all"]
-    return _Column(f"velocity error, % (n={_n(every)})", "0", _number(every, 100), _bounds(every, 100))
+def _velocity(velocity: Mapping[str, Any]) -> list[_Column]:
+    titles = (("velocity error, %", velocity["all"]), ("of a blank prompt's, %", velocity["of_blank"]["all"]))
+    return [_Column(f"{title} (n={_n(told)})", "0", _number(told, 100), _bounds(told, 100)) for title, told in titles]
 
 
 def _distances(summary: Mapping[str, Any]) -> list[_Column]:

@@ -1,7 +1,8 @@
 """Velocity error: how far the student's prediction is from the teacher's, at each step of the teacher's own path.
 
 It is the training's loss for each prompt by itself, without dropout, at the teacher's guidance: along the path the
-latents move by the teacher's prediction, so an early mistake does not count again later.
+latents move by the teacher's prediction, so an early mistake does not count again later. What the prompt matters at all
+is measured beside it: the teacher's own prediction under the empty prompt.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from promptforge.errors import DataFault
 from promptforge.models.torch_setup import load_torch
 from promptforge.schema import arrow_schema, conform
 
-VERSION = 1  # raised whenever an error changes by more than rounding
+VERSION = 2  # raised whenever an error changes by more than rounding
 
 
 def velocity_errors(
@@ -60,6 +61,7 @@ def errors_of(student: Any, teacher: Teacher, group: Sequence[Case], number: int
     with torch.no_grad(), at_rest(student):
         told = teacher.tell(texts, teacher.length)
         own = told_by(student, teacher, texts, told)
+        nothing = teacher.tell([""] * len(group), teacher.length)
         seeds = [case.noise_seed(number, settings.seed) for case in group]
         drawing = teacher.begin(seeds, settings.size or teacher.settings.size)
         for step, timestep in enumerate(drawing.timesteps.tolist()):
@@ -67,7 +69,9 @@ def errors_of(student: Any, teacher: Teacher, group: Sequence[Case], number: int
             found = drawing.velocity(step, own, guidance)
             errors = (found.float() - wanted.float()).square().mean(dim=(1, 2)).tolist()
             scales = wanted.float().square().mean(dim=(1, 2)).tolist()
-            for case, error, scale in zip(group, errors, scales, strict=True):
+            unprompted = drawing.velocity(step, nothing, guidance)
+            blanks = (unprompted.float() - wanted.float()).square().mean(dim=(1, 2)).tolist()
+            for case, error, scale, blank in zip(group, errors, scales, blanks, strict=True):
                 if not (isfinite(error) and isfinite(scale)):
                     who = "student" if isfinite(scale) else "teacher"
                     raise DataFault(
@@ -87,6 +91,7 @@ def errors_of(student: Any, teacher: Teacher, group: Sequence[Case], number: int
                         "timestep": timestep,
                         "error": error,
                         "scale": scale,
+                        "blank": blank,
                     }
                 )
             drawing.move_on(step, wanted)
