@@ -49,7 +49,7 @@ def test_every_recipe_in_the_package_is_valid() -> None:
             ["select.quota.text_renderng=2"],
             "small.toml: select.quota.text_renderng: no such field; did you mean 'text_rendering'?",
         ),
-        (["publish.zzz=1"], "small.toml: publish.zzz: no such field; there are format, natural_test_share,"),
+        (["publish.zzz=1"], "small.toml: publish.zzz: no such field; there are extends, format, natural_test_share,"),
         (
             ["select.gates.g.skorer='text'", "select.gates.g.metric='cer'", "select.gates.g.max=0"],
             "small.toml: select.gates.g.skorer: no such field; did you mean 'scorer'?",

@@ -194,6 +194,22 @@ def test_a_kill_during_checks_of_the_whole_set_changes_no_verdict_place_or_byte(
         assert wanted <= reasons
 
 
+def test_a_kill_while_a_set_is_added_to_changes_no_byte_of_it(
+    driver: Driver, tmp_path: Path, tiny: Recipe, finished: Path
+) -> None:
+    """What the first set's quotas left over comes in; the pictures of both sides are in the end what they are whole."""
+    raw = tiny()
+    raw["select"]["quota"] = {}
+    raw["publish"] = {"extends": str(finished)}
+    for root in killed_at_random(driver, tmp_path, raw, 2):
+        said = json.loads((root / "dataset/manifest.json").read_text("utf-8"))
+        assert (
+            0
+            < said["extends"]["rows"]
+            < sum(said["files"][f"prompts/{split}-00000-of-00001.parquet"]["rows"] for split in said["counts"])
+        )
+
+
 def test_shards_ranks_and_increments_change_no_byte_of_what_the_checks_leave(
     tmp_path: Path, checked: Recipe, drive: Callable[..., Any]
 ) -> None:
