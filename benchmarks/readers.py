@@ -30,12 +30,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from reader_parts.access import access, queries
-from reader_parts.forms import build, build_litdata, build_mds, rows_of
+from reader_parts.forms import build, build_litdata, build_mds, rows_of, torch_for_streaming
 
 RESULTS = Path(__file__).resolve().parent / "results" / "readers.json"
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -126,6 +127,7 @@ def webdataset(folder: Path, decode: bool, name: str) -> Any:
 
 def mds(folder: Path, decode: bool, name: str) -> Any:
     """MosaicML streaming, from a local folder."""
+    torch_for_streaming()
     import streaming
 
     streaming.base.util.clean_stale_shared_memory()
@@ -224,10 +226,18 @@ def run_engine(name: str, folder: Path, pictures: int) -> dict[str, Any]:
         from promptforge.reader import decoding
 
         encoded = [row["image"] for row in rows_of(folder)]
-        begun = time.process_time()
-        for each in encoded:
-            decoding.decode(each)
-        found["bare decoding"] = {"cpu_ms": 1e3 * (time.process_time() - begun) / pictures}
+
+        def bare(part: list[bytes]) -> None:
+            for each in part:
+                decoding.decode(each)
+
+        # By as many threads as the loader's too: those of one core cost each other some time.
+        for threads in (1, len(os.sched_getaffinity(0))):
+            with ThreadPoolExecutor(threads) as pool:
+                begun = time.process_time()
+                list(pool.map(bare, [encoded[n::threads] for n in range(threads)]))
+            case = "bare decoding" if threads == 1 else "bare decoding, threads"
+            found[case] = {"cpu_ms": 1e3 * (time.process_time() - begun) / pictures}
     return found
 
 
@@ -245,7 +255,7 @@ def streams(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Medians of every loader, by case."""
     peers = Path(options.peers) / "env/bin/python" if options.peers else None
     runs: dict[str, list[Any]] = {}
-    names = [name for name, here in ENGINES.items() if here or peers]
+    names = [name for name, here in ENGINES.items() if name in options.engines and (here or peers)]
     for form in ("mds", "litdata"):
         if peers and not (folder / form).exists():
             subprocess.run([peers, __file__, "--build", form, "--folder", str(folder)], check=True)
@@ -290,6 +300,11 @@ def goals(found: dict[str, Any]) -> dict[str, Any]:
         / cpu("promptforge", "bare decoding")
         - 1,
     }
+    if "bare decoding, threads" in found["promptforge"]:
+        bare = cpu("promptforge", "bare decoding, threads")
+        said["loader overhead over bare decoding by as many threads"] = (
+            cpu("promptforge", "decoded, in process") / bare - 1
+        )
     if "litdata" in found:
         said["encoded, cpu: ours / litdata"] = cpu("promptforge", raw) / cpu("litdata", raw)
     return {"best two-worker loader": fastest} | {name: round(value, 3) for name, value in said.items()}
@@ -303,6 +318,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit-s", type=int, default=100, help="seconds for one loader; one that hangs is left out")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--only", nargs="+", default=["streams", "access", "queries"])
     parser.add_argument("--engine", help="one loader, in this process")
     parser.add_argument("--build", choices=["mds", "litdata"], help="one form, in this process")
@@ -326,7 +342,10 @@ def main() -> None:
     }
     if "streams" in options.only:
         record["pictures"] = options.pictures
+        record["rounds"] = options.rounds
+        load = os.getloadavg()[0]
         record["streams"] = streams(folder, options)
+        record["load"] = f"load average {load:.0f} before, {os.getloadavg()[0]:.0f} after"
         record["goals"] = goals(record["streams"])
     if "access" in options.only:
         record["access"] = access(folder)

@@ -70,8 +70,22 @@ def rows_of(folder: Path) -> Iterator[dict[str, Any]]:
             yield {"prompt_id": row["prompt_id"], "text": row["text"], "image": row["image"]["bytes"]}
 
 
+def torch_for_streaming() -> None:
+    """Torchvision, which MosaicML's imports, asks a CPU build of torch for operators that it may lack."""
+    import torch
+
+    if not hasattr(torch.ops.torchvision, "nms"):
+        _KEPT.append(torch.library.Library("torchvision", "DEF"))
+        for name in ("nms", "qnms"):
+            _KEPT[-1].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+_KEPT: list[Any] = []  # a definition lasts as long as its library
+
+
 def build_mds(folder: Path) -> None:
     """MosaicML's form."""
+    torch_for_streaming()
     from streaming import MDSWriter
 
     columns = {"prompt_id": "str", "text": "str", "image": "bytes"}

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,9 @@ from promptforge.errors import StoreFault
 from promptforge.files import sha256_file
 from promptforge.stages.render import decode
 from promptforge.store import Commit, Store
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 SPLITS = ("train", "test_words", "test_composition", "test_natural")
 
@@ -58,7 +62,9 @@ TEXT_GROUP_ROWS = 16_384  # some 8 MB of prompts
 PROMPTS_PER_FILE = 1_000_000  # some 300 MB
 
 # Chunks that move with the content: an edited data set shares most of its bytes with the one before.
-_CHUNKING = {"min_chunk_size": 262_144, "max_chunk_size": 1_048_576, "norm_level": 0}
+_PAGES: dict[str, Any] = {
+    "use_content_defined_chunking": {"min_chunk_size": 262_144, "max_chunk_size": 1_048_576, "norm_level": 0}
+}
 _PICTURE = "image.bytes"
 
 
@@ -101,23 +107,47 @@ def write_parquet(path: Path, schema: pa.Schema, groups: Iterable[pa.Table]) -> 
     leaves = _leaves(schema)
     rows = arrow_bytes = 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
+    with path.open("wb", buffering=0) as stream:
+        sink = _Summed(stream)
         with pq.ParquetWriter(
-            stream,
+            sink,
             schema,
             compression={leaf: "NONE" if leaf == _PICTURE else "ZSTD" for leaf in leaves},
             use_dictionary=[leaf for leaf in leaves if leaf != _PICTURE],
             write_statistics=[leaf for leaf in leaves if leaf != _PICTURE],
             write_page_index=True,
-            use_content_defined_chunking=_CHUNKING,
+            **_PAGES,
         ) as writer:
             for group in groups:
                 writer.write_table(group, row_group_size=max(1, group.num_rows))
                 rows += group.num_rows
                 arrow_bytes += group.nbytes
-        stream.flush()
         os.fsync(stream.fileno())
-    return Written.of(path, rows, arrow_bytes)
+    return Written(sink.size, sink.sha256.hexdigest(), rows, arrow_bytes)
+
+
+class _Summed(io.RawIOBase):
+    """What is written to a file, with its SHA-256: the file is not read again for it."""
+
+    def __init__(self, stream: io.FileIO) -> None:
+        self._stream = stream
+        self.size = 0
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, data: Buffer, /) -> int:
+        rest = memoryview(data).cast("B")
+        self.sha256.update(rest)
+        size = len(rest)
+        while rest:  # the system may take less than it is given
+            rest = rest[self._stream.write(rest) :]
+        self.size += size
+        return size
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
