@@ -304,11 +304,11 @@ def distill(
     *,
     out: Annotated[Path | None, Parameter(help="folder of the training; runs/distill/<name> by default")] = None,
     settings: Settings = None,
-) -> None:
+) -> int:
     """Train a small text encoder on a published set, step by step behind the teacher."""
     from promptforge.commands import distill as command
 
-    command.distill(settings_file, out, settings or ())
+    return command.distill(settings_file, out, settings or ())
 
 
 @app.command(sort_key=16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,12 @@ def small(dataset: Path, flux_folder: Path, t5_folder: Path) -> dict[str, Any]:
         "batch": 2,
         "precision": "fp32",
     }
+
+
+def as_toml(raw: dict[str, Any]) -> str:
+    """Settings such as `small` as the text of a file."""
+    lines = [f"{name} = {json.dumps(value)}" for name, value in raw.items() if isinstance(value, str | int)]
+    tables = [(f"[{name}]", value) for name, value in raw.items() if isinstance(value, dict)]
+    for head, table in [*tables, *(("[[phases]]", phase) for phase in raw["phases"])]:
+        lines += [head, *(f"{name} = {json.dumps(value)}" for name, value in table.items())]
+    return "\n".join(lines)
