@@ -33,7 +33,7 @@ class Effort:
     """How much is done; the defaults made the weights of the package."""
 
     n_pictures: int = 20_000
-    autoencoder_steps: int = 3500
+    autoencoder_steps: int = 2500
     autoencoder_batch: int = 16
     flow_steps: int = 10_000
     flow_batch: int = 32
@@ -163,12 +163,12 @@ class _Training:
 
 
 def _autoencoder(work: Path, seen: pictures.Pictures, effort: Effort, tell: Tell) -> Any:
-    """L1 to the picture, with a light pull of the latents to a unit normal, as latent diffusion has it."""
+    """L1 and squares to the picture, with a light pull of the latents to a unit normal, as latent diffusion has it."""
     torch = load_torch()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(effort.seed)
         vae = parts.autoencoder()
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
     training = _Training(work / "autoencoder.pt", {"vae": vae}, [optimizer], effort.autoencoder_steps, 0.995)
 
     def loss_of(generator: Any) -> Any:
@@ -179,7 +179,8 @@ def _autoencoder(work: Path, seen: pictures.Pictures, effort: Effort, tell: Tell
             noise = torch.randn(posterior.mean.shape, generator=generator)
             found = vae.decode(posterior.mean + posterior.std * noise).sample
         spread = 0.5 * (posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float())
-        return (found.float() - images).abs().mean() + 3e-4 * spread.mean()
+        off = found.float() - images
+        return off.abs().mean() + off.square().mean() + 1e-4 * spread.mean()
 
     training.run(loss_of, effort.seed, tell)
     training.finish()
