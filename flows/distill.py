@@ -71,14 +71,18 @@ def distill(params: DistillParams) -> dict[str, Any]:
 
 
 def _teller(artifact: UUID, begin: float, end: float) -> apart.Hear:
-    """Moves the progress artifact from `begin` to `end` percent, every few seconds at most."""
-    told = time.monotonic() - _TOLD_S
+    """Moves the progress artifact from `begin` to `end` percent, every few seconds at most, and never back.
+
+    An evaluation counts each of its measures from 0, so there the percentage is the furthest of them.
+    """
+    told, reached = time.monotonic() - _TOLD_S, begin
 
     def hear(what: str, done: int, total: int) -> None:
-        nonlocal told
+        nonlocal told, reached
         if time.monotonic() - told >= _TOLD_S:
             told = time.monotonic()
-            update_progress_artifact(artifact, begin + (end - begin) * done / max(total, 1), f"{what} (of {total:,})")
+            reached = max(reached, begin + (end - begin) * done / max(total, 1))
+            update_progress_artifact(artifact, reached, f"{what} (of {total:,})")
 
     return hear
 
