@@ -304,6 +304,8 @@ def _rest(record: Mapping[str, Any]) -> list[str]:
         "",
         "## Costs",
         "",
+        "Seconds of processor time.",
+        "",
     ]
     if costs:
         total = {name: math.fsum(each[name] for each in costs) / len(costs) for name in costs[0]}

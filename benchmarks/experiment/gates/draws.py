@@ -39,13 +39,13 @@ def prepare(experiment: Experiment, seed: int) -> dict[str, Any]:
     if done.is_file():
         return _read(done)
     folder.mkdir(parents=True, exist_ok=True)
-    scale, start = experiment.scale, time.perf_counter()
+    scale, start = experiment.scale, time.process_time()
     rows = pools.pools(seed, scale.candidates)
     left: dict[str, list[Row]] = {"all": rows}
     left["prompt"], funnel = survivors(rows, folder)
     for name in CHECKS:
         left[f"-{name}"], _ = survivors(rows, folder, name)
-    checked_s = time.perf_counter() - start
+    checked_s = time.process_time() - start
     from promptforge.models import weights
 
     tokens = tokens_of(weights.path_of(experiment.teacher))

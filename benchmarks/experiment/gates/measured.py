@@ -1,7 +1,7 @@
 """What the teacher says of a prompt: its response, how often its pictures are right, how sharp they are.
 
-Measured by promptforge's own code, and kept a batch at a time, so that a killed call loses one batch. Seconds are kept
-with the values: they are what a render is worth in optimiser steps.
+Measured by promptforge's own code, and kept a batch at a time, so that a killed call loses one batch. Seconds of
+processor time are kept with the values: they are what a render is worth in optimiser steps.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Measures:
         def make(group: Sequence[Row]) -> pa.Table:
             found = []
             for row in group:
-                start = time.perf_counter()
+                start = time.process_time()
                 (value,) = (each.value for each in self._responder.response(row.text) if each.metric == "response")
-                found.append({"prompt_id": row.prompt_id, "value": value, "seconds": time.perf_counter() - start})
+                found.append({"prompt_id": row.prompt_id, "value": value, "seconds": time.process_time() - start})
             return pa.Table.from_pylist(found, schema=_VALUES)
 
         return self._kept("response", [RESPONSE.model_dump(mode="json")], rows, make)
@@ -70,9 +70,9 @@ class Measures:
     def _drawn(self, group: Sequence[Row], take: int) -> pa.Table:
         jobs = [RenderJob(row.text, noise_seed(row.prompt_id, take, self._seed), take) for row in group]
         _ = self._teacher  # loading is no part of a render's price
-        start = time.perf_counter()
+        start = time.process_time()
         found = list(self._teacher.render_all(jobs))
-        seconds = (time.perf_counter() - start) / len(jobs)
+        seconds = (time.process_time() - start) / len(jobs)
         lines = [
             {"prompt_id": row.prompt_id, "take": take, "seconds": seconds, **self._looked_at(row, each)}
             for row, each in zip(group, found, strict=True)
