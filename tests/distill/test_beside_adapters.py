@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,6 @@ pytestmark = [
 ]
 
 TEXT = "a red cup beside a lamp"
-needs_peft = pytest.mark.skipif(
-    find_spec("peft") is None, reason="peft is not installed; diffusers loads LoRA through it alone"
-)
 
 
 @pytest.fixture
@@ -148,7 +144,6 @@ def adapter(pipe: Any, tmp_path: Path) -> Path:
     return tmp_path / "lora"
 
 
-@needs_peft
 def test_a_lora_moves_by_its_scale_and_is_gone_when_unloaded(pipe: Any, adapter: Path) -> None:
     import torch
 
@@ -165,7 +160,6 @@ def test_a_lora_moves_by_its_scale_and_is_gone_when_unloaded(pipe: Any, adapter:
     assert torch.equal(_draw(pipe), plain)
 
 
-@needs_peft
 def test_a_fused_lora_is_the_sum_of_the_weights(pipe: Any, adapter: Path) -> None:
     import torch
     from safetensors.torch import load_file
@@ -188,7 +182,6 @@ def test_a_fused_lora_is_the_sum_of_the_weights(pipe: Any, adapter: Path) -> Non
     assert torch.allclose(_draw(pipe), plain, atol=1e-5)
 
 
-@needs_peft
 def test_with_a_lora_the_transformer_is_given_the_students_embeddings(pipe: Any, adapter: Path) -> None:
     import torch
 
