@@ -16,7 +16,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from gates.outcome import outcome
 from gates.plan import STEPS, Arm, Experiment
 from gates.pools import Row
 from promptforge import records
-from promptforge.distill import checkpoints, student
+from promptforge.distill import student
 from promptforge.distill.evaluation.held_out import Case, length_band
 from promptforge.distill.evaluation.pieces import as_parquet
 from promptforge.distill.evaluation.settings import Evaluation
@@ -44,10 +43,6 @@ from promptforge.models.torch_setup import load_torch
 from promptforge.stages.arrangement.gaps import Gaps, merged
 
 LAYERS = 2  #: of a student's encoder
-
-
-class _Halfway(Exception):
-    """Half of the batches are done and kept."""
 
 
 def done_file(experiment: Experiment, arm: Arm, seed: int) -> Path:
@@ -184,21 +179,13 @@ def _refilled(
     rest = choice.drawn([row for row in prepared["prompt"] if row.text not in known], len(prepared["prompt"]), seed)
     if not gap.is_file():
         publish(first, folder / "dataset")
-        half = settings.phases[0].batches
-
-        def tell(report: Report) -> None:
-            clock(report)
-            if report.batch == half:
-                raise _Halfway
-
-        kept = checkpoints.found(folder / "train" / "checkpoints")
-        if not kept or int(kept[-1].name) < half:
-            with suppress(_Halfway):
-                train(settings, folder / "train", tell)
-        model = student.load(checkpoints.found(folder / "train" / "checkpoints")[-1] / "student").eval()
+        half = train(settings.model_copy(update={"phases": settings.phases[:1]}), folder / "train", clock)
+        model = student.load(half).eval()
         cases = [case for axis in prepared["strata"] for case in _measured_on(rest, axis, scale.gap_prompts)]
         found = velocity_errors(model, Teacher.load(settings.teacher), cases, Evaluation(batch=scale.batch))
         put(gap, as_parquet(found))
+    # the same training goes on from its checkpoint, with its second phase and other prompts
+    (folder / "train" / "settings.json").unlink(missing_ok=True)
     second = by_gap(rest, gap, scale.prompts - scale.prompts // 2)
     publish(second, folder / "dataset")
     return [*first, *second]
