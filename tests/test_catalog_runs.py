@@ -111,6 +111,15 @@ def test_runs_of_one_name_are_told_apart_by_the_folder_above(tmp_path: Path) -> 
     assert found == {"here/mini": 1, "there/Mini": 2, f"{tmp_path.name}/main": 1, 'it\'s "a" run': 1}
 
 
+@pytest.mark.parametrize("name", ["memory", "system", "Temp", "pg_catalog"])
+def test_a_run_may_be_called_like_a_database_of_duckdb(tmp_path: Path, name: str) -> None:
+    roots = [a_run(tmp_path / name, ["a lake"]), a_run(tmp_path / "v2", ["a fox", "a frog"])]
+    with catalog.open_runs(roots) as con:
+        found = dict(con.sql("SELECT run, count(*) FROM kept GROUP BY run").fetchall())
+        assert con.sql(f'SELECT text FROM "{tmp_path.name}/{name}".kept').fetchall() == [("a lake",)]
+    assert found == {f"{tmp_path.name}/{name}": 1, "v2": 2}
+
+
 def test_a_run_given_twice_is_refused_whatever_its_path(two: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(two[0].parent)
     with pytest.raises(ConfigError, match=r"^v1: given twice"):

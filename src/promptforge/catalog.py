@@ -22,8 +22,8 @@ from promptforge.errors import ConfigError
 from promptforge.files import SPILL, put
 from promptforge.store import Commit, Store, TableFile
 
-#: Of DuckDB itself; a run folder of this name goes by its folder and its own.
-_OWN_SCHEMAS = ("main", "pg_catalog", "information_schema")
+#: Schemas and databases of DuckDB itself; a run folder of this name goes by its folder and its own.
+_OWN_NAMES = ("main", "pg_catalog", "information_schema", "memory", "system", "temp")
 
 
 def files_by_table(commits: Iterable[Commit]) -> dict[str, list[TableFile]]:
@@ -162,10 +162,10 @@ def run_names(roots: Sequence[Path]) -> dict[str, Path]:
 def _alone(path: Path, n: int, others: Sequence[Path]) -> bool:
     """Whether no other path ends in the same n parts, in whatever case: DuckDB does not tell schemas by it.
 
-    Names of DuckDB's own schemas are taken.
+    Names of DuckDB's own schemas and databases are taken: USE would not know which is meant.
     """
     last = [part.casefold() for part in path.parts[-n:]]
-    if n == 1 and last[0] in _OWN_SCHEMAS:
+    if n == 1 and last[0] in _OWN_NAMES:
         return len(path.parts) == 1
     return all([part.casefold() for part in other.parts[-n:]] != last for other in others) or n == len(path.parts)
 
