@@ -55,12 +55,14 @@ def _cases(rows: Sequence[Row]) -> list[Case]:
 
 
 def _by_axis(errors: pa.Table) -> dict[str, float]:
-    """Axis -> mean of error / scale over prompts and steps, and "all": the mean of the axes."""
-    shares: dict[str, list[float]] = {}
-    columns = (errors[name].to_pylist() for name in ("axis", "error", "scale"))
-    for axis, error, scale in zip(*columns, strict=True):
-        shares.setdefault(axis, []).append(error / scale)
-    found = {axis: _mean(shares[axis]) for axis in AXES if axis in shares}
+    """Axis -> sum of error over sum of blank, all prompts and steps, and "all": the mean of the axes."""
+    sums: dict[str, list[float]] = {}
+    columns = (errors[name].to_pylist() for name in ("axis", "error", "blank"))
+    for axis, error, blank in zip(*columns, strict=True):
+        of = sums.setdefault(axis, [0.0, 0.0])
+        of[0] += error
+        of[1] += blank
+    found = {axis: sums[axis][0] / sums[axis][1] for axis in AXES if axis in sums}
     return {**found, "all": _mean(found.values())}
 
 

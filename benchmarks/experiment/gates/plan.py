@@ -20,16 +20,16 @@ KEPT = 0.75  #: of the measured prompts that response, teachability and sharpnes
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything; the defaults are the protocol's."""
+    """How much of everything; the defaults are those that the protocol ends with."""
 
     candidates: int = 4000  # of an axis in a seed's pool
-    prompts: int = 300  # of an axis in an arm
-    measured: int = 600  # of an axis, on which response, teachability and sharpness are measured
+    prompts: int = 200  # of an axis in an arm
+    measured: int = 400  # of an axis, on which response, teachability and sharpness are measured
     takes: int = 4
     batches: int = 100
-    batch: int = 16
-    held_out: int = 100  # of an axis, clean and uncurated each
-    gap_prompts: int = 100  # of an axis, on which the half-trained student of refill is measured
+    batch: int = 8
+    held_out: int = 60  # of an axis, clean and uncurated each
+    gap_prompts: int = 60  # of an axis, on which the half-trained student of refill is measured
 
 
 #: Everything once, in minutes: says that it runs, and nothing else.
@@ -115,4 +115,4 @@ class Experiment:
         """What decides every number but the seeds."""
         judges = [weights.identity(name, None) for name in (self.select, self.evaluate)]
         teacher = weights.identity(self.teacher, None, FILES)
-        return {"teacher": teacher, "judges": judges, "scale": vars(self.scale), "version": 1}
+        return {"teacher": teacher, "judges": judges, "scale": vars(self.scale), "version": 2}
