@@ -332,6 +332,46 @@ def test_a_row_that_was_purged_where_it_was_published_does_not_come_back(
     assert rows == [(0, "takedown_request")]
 
 
+def test_what_was_purged_in_the_first_of_three_stays_out_of_the_third(tmp_path: Path, drive: Drive) -> None:
+    """v3 has the text in its own source and knows v2 alone, also once v1's folder is gone."""
+    off = "render.sample=0"
+    drive(tmp_path / "v1", a_recipe(tmp_path / "first", "first", FIRST, off))
+    purge(tmp_path / "v1", [prompt_id(PADDLE)], "takedown_request")
+    drive(tmp_path / "v2", second(tmp_path / "v1", off, rows=SECOND[5:6] + PAIRS))
+    shutil.rmtree(tmp_path / "v1")
+    drive(tmp_path / "v3", second(tmp_path / "v2", off, rows=SECOND[:1] + PAIRS))
+    assert len(index(tmp_path / "v3")) == 5
+    assert not {prompt_id(PADDLE), prompt_id(PADDLE.upper())} & index(tmp_path / "v3").keys()
+    assert lost(tmp_path / "v3")[None][0] == "takedown_request"  # type: ignore[index] # its text is gone
+
+
+def test_what_is_purged_in_the_first_run_later_is_a_fault_of_older_files_until_it_is_purged_here(
+    tmp_path: Path, drive: Drive
+) -> None:
+    off = "render.sample=0"
+    drive(tmp_path / "v1", a_recipe(tmp_path / "first", "first", FIRST, off))
+    raw = second(tmp_path / "v1", off, rows=SECOND[:1] + PAIRS)
+    drive(tmp_path / "v2", raw)
+    purge(tmp_path / "v1", [prompt_id(PADDLE)], "takedown_request")
+    drive(tmp_path / "v2", raw)
+    (fault,) = verify(tmp_path / "v2")
+    assert "was purged and its text is here; run purge again" in fault.fault
+    purge(tmp_path / "v2", [prompt_id(PADDLE)], "takedown_request")
+    assert verify(tmp_path / "v2") == []
+    for path in tmp_path.joinpath("v2").rglob("*.parquet"):
+        assert PADDLE.upper() not in str(pq.read_table(path).to_pylist())
+
+
+def test_the_card_says_what_an_embedded_teacher_drew_though_this_run_drew_nothing(
+    v1: Path, tmp_path: Path, drive: Drive
+) -> None:
+    drive(tmp_path / "v2", second(v1, "render.sample=0", rows=SECOND[5:6] + PAIRS))
+    drive(tmp_path / "v3", second(tmp_path / "v2", "render.sample=0", rows=SECOND[3:4] + PAIRS))
+    for root in (tmp_path / "v2", tmp_path / "v3"):
+        card = (root / "dataset/README.md").read_text("utf-8")
+        assert "**Pictures that were taken over are drawings of promptforge's embedded canvas teacher" in card
+
+
 def test_published_holds_the_rows_of_this_run_alone(v2: Path) -> None:
     with catalog.open_run(v2) as con:
         assert con.sql("SELECT count(*), count_if(keep_image) FROM published").fetchall() == [(4, 3)]

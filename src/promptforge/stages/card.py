@@ -152,14 +152,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _opening(run: Run, content: Content, has_pictures: bool) -> list[str]:
-    teacher = run.parts.teacher.kind
     figures = content.figures
     n_prompts, n_pictures = (sum(row[place] for row in figures["splits"]) for place in (2, 3))
     n_grammar = figures["grammar"][0][0]
     lines = []
-    if teacher in EMBEDDED_TEACHERS and figures["teachers"]:
+    drawn = "The pictures are" if figures["teachers"] else "Pictures that were taken over are"
+    for teacher in _embedded_teachers(run, content):
         lines.append(
-            f"**The pictures are drawings of promptforge's embedded {teacher} teacher, made for testing the pipeline:"
+            f"**{drawn} drawings of promptforge's embedded {teacher} teacher, made for testing the pipeline:"
             " they are not what a diffusion model draws.**"
         )
     natural = _measured(content)["prompts", "image_quality"]["natural_share"]
@@ -189,6 +189,18 @@ def _opening(run: Run, content: Content, has_pictures: bool) -> list[str]:
         + 'prompts = load_dataset("path/to/this/folder", "prompts")  # every accepted prompt\n```'
     )
     return lines
+
+
+def _embedded_teachers(run: Run, content: Content) -> list[str]:
+    """Embedded teachers that drew pictures of this set, or of the sets in it."""
+    drew = {run.parts.teacher.kind} if content.figures["teachers"] else set()
+    older = content.extends
+    while older is not None:
+        teacher = older["backends"]["teacher"]
+        if {item["fingerprint"] for item in teacher["pictures"]}.intersection(older["teachers"]):
+            drew.add(teacher["kind"])
+        older = older["extends"]
+    return sorted(drew.intersection(EMBEDDED_TEACHERS))
 
 
 def _origins(content: Content, n_prompts: int, n_grammar: int) -> str:

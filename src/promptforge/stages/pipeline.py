@@ -35,6 +35,7 @@ from promptforge.stages import (
 )
 from promptforge.stages.coverage.minimum import check_accepted, check_plan
 from promptforge.stages.extension.fitness import require_fit
+from promptforge.stages.extension.purged import take_over
 from promptforge.stages.parts import build_scorer, build_teacher
 from promptforge.stages.progress import meter
 from promptforge.stages.publish import publish
@@ -116,6 +117,12 @@ def text_shards(root: Path) -> int:
     arrange.look(run)
     if run.extended is not None:
         require_fit(run, run.extended)
+        older = bool(run.store.commits("generate"))
+        if (n := take_over(run.store, run.extended)) and older:
+            meter(root).note(
+                f"{n:,} texts were purged in the run of {run.extended.name}; verify names the files of earlier runs"
+                " here that hold one, purge with its prompt_id removes it"
+            )
     meter(root).expect("generate", sum(shard.stop - shard.start for shard in shards))
     return len(shards)
 

@@ -1,1 +1,1 @@
-"""A data set that adds to a published one ([publish] extends): published.py reads that one, clashes.py keeps apart."""
+"""A data set that adds to a published one, [publish] extends: published.py reads it, fitness.py asks if it fits."""

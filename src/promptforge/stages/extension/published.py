@@ -100,17 +100,18 @@ class Extended:
         return self.index.filter(pa.array(kept, pa.bool_()))
 
     @cached_property
-    def tombstones(self) -> Mapping[str, str]:
-        """prompt_id and fold_key -> reason, of what was purged in the run that made the set; {} for a copy alone."""
-        found: dict[str, str] = {}
+    def stones(self) -> tuple[dict[str, str], ...]:
+        """Rows of the table tombstones in the run that made the set, with those that it took over; () for a copy."""
         if not (self.root.parent / "_commits").is_dir():
-            return found
+            return ()
         store = Store(self.root.parent)
-        for commit in store.commits("purge"):
-            if item := commit.file("tombstones"):
-                for row in store.read(item).to_pylist():
-                    found[row["prompt_id"]] = found[row["fold_key"]] = row["reason"]
-        return found
+        files = [item for commit in store.commits("purge") if (item := commit.file("tombstones"))]
+        return tuple(row for item in files for row in store.read(item).to_pylist())
+
+    @cached_property
+    def tombstones(self) -> Mapping[str, str]:
+        """prompt_id and fold_key -> reason, of `stones`."""
+        return {row[name]: row["reason"] for row in self.stones for name in ("prompt_id", "fold_key")}
 
     def fold_keys(self, prompts: frozenset[str]) -> dict[str, str]:
         """prompt_id -> fold_key of those of these prompts that stand here."""
