@@ -4,7 +4,8 @@ With the recipe's table [dedup] near duplicates go as well: of prompts whose con
 survivor stays, and the verdict names it and the similarity; then, with [dedup.semantic], prompts that say what a
 survivor says in other words. Members of one minimal pair and prompts whose scenes or texts to be drawn differ are never
 near or semantic duplicates. Axes play no part but for `prefer`. What [dedup] `against` names is accepted already: it
-survives whatever the stream holds, and a verdict names its place there.
+survives whatever the stream holds, and a verdict names its place there. Prompts that [order] student_gap measured in a
+test stay out of train (evaluated.py).
 
 One step over every shard. Texts pass in batches, and strings that verdicts and scenes need are set aside on disk (320
 bytes a row). In memory stay some 200 bytes a row, and what a query may hold before it spills (catalog.memory_limit):
@@ -25,7 +26,7 @@ import pyarrow.compute as pc
 
 from promptforge import catalog, records
 from promptforge.schema import arrow_schema
-from promptforge.stages import earlier
+from promptforge.stages import earlier, evaluated
 from promptforge.stages.aside import Aside, Column, aside
 from promptforge.stages.extension import clashes
 from promptforge.stages.hashing import I64, U64, mix
@@ -91,33 +92,23 @@ def look(run: Run) -> None:
 def unit(run: Run, text: Sequence[Commit]) -> Unit:
     """The work of the whole run: `text` holds every commit of generate and filter."""
     settings = settings_of(run)
-    content: dict[str, Any] = {"version": VERSION}
-    columns = ["row_id", "prompt_id", "fold_key", "stream_order"]
-    if settings.near or settings.semantic:
-        columns += ["text_clean", "expected_text", "scene", "pair_id", "noise_group", "source_aesthetic"]
-    if settings.near:
-        content["near"] = [compare.VERSION, vocabulary.digest(), settings.identity]
-    if settings.semantic:
-        own = settings.semantic.model_dump(mode="json", include={"threshold", "words"})
-        versions = [SEMANTIC_VERSION, telling.VERSION, vocabulary.digest()]
-        content["semantic"] = [*versions, own, vectors.identity(settings.semantic), settings.identity]
-    if settings.prefer:
-        content["prefer"] = list(settings.prefer)
-        columns.append("axis")
-    if run.extended:
-        content["extends"] = [clashes.VERSION, run.extended.sha256, _among(run)]
-        columns += ["split_group", "split"]
-    if settings.against or run.extended:
-        content["against"] = run.earlier.digest
-    content["input"] = digest_columns(text, {"prompts": columns, "verdicts": ["row_id", "verdict"]})
+    tested = run.gaps.tested if run.order and run.order.student_gap else None
 
     def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
+        found, counts = compared()
+        if tested is not None:
+            more = evaluated.held_out(run.store, text, found, tested)
+            found = pa.concat_tables([found, more]).sort_by("row_id")
+            counts |= {"dropped": found.num_rows, "evaluated": more.num_rows}
+        return {"verdicts": found}, counts
+
+    def compared() -> tuple[pa.Table, dict[str, int]]:
         known = run.earlier.rows()
         with catalog.connect(run.store, text) as con:
             con.register("earlier", known.append_column("number", pa.array(range(known.num_rows), pa.int64())))
             exact = con.sql(_SQL.format(rank=_rank(settings))).to_arrow_table()
             if not settings.near and not settings.semantic:
-                return {"verdicts": exact}, {"dropped": exact.num_rows}
+                return exact.cast(arrow_schema("verdicts")), {"dropped": exact.num_rows}
             con.register("exact", exact.select(["row_id"]))
             if run.extended:
                 torn = clashes.torn(con, run.extended)
@@ -128,9 +119,35 @@ def unit(run: Run, text: Sequence[Commit]) -> Unit:
                 con.close()  # its memory is wanted now
                 more, counts = _resembling(run.store, rows, settings, _among(run))
         both = pa.concat_tables([exact.cast(arrow_schema("verdicts")), *more])
-        return {"verdicts": both.sort_by("row_id")}, {"dropped": both.num_rows, "exact": exact.num_rows, **counts}
+        return both.sort_by("row_id"), {"dropped": both.num_rows, "exact": exact.num_rows, **counts}
 
-    return Unit("dedup", "all", records.digest_of(content), make)
+    return Unit("dedup", "all", _digest(run, text, settings, tested), make)
+
+
+def _digest(run: Run, text: Sequence[Commit], settings: DedupSettings, tested: pa.Table | None) -> str:
+    content: dict[str, Any] = {"version": VERSION}
+    columns = {"row_id", "prompt_id", "fold_key", "stream_order"}
+    if settings.near or settings.semantic:
+        columns |= {"text_clean", "expected_text", "scene", "pair_id", "noise_group", "source_aesthetic"}
+    if settings.near:
+        content["near"] = [compare.VERSION, vocabulary.digest(), settings.identity]
+    if settings.semantic:
+        own = settings.semantic.model_dump(mode="json", include={"threshold", "words"})
+        versions = [SEMANTIC_VERSION, telling.VERSION, vocabulary.digest()]
+        content["semantic"] = [*versions, own, vectors.identity(settings.semantic), settings.identity]
+    if settings.prefer:
+        content["prefer"] = list(settings.prefer)
+        columns |= {"axis"}
+    if run.extended:
+        content["extends"] = [clashes.VERSION, run.extended.sha256, _among(run)]
+        columns |= {"split_group", "split"}
+    if settings.against or run.extended:
+        content["against"] = run.earlier.digest
+    if tested is not None:
+        content["evaluated"] = [evaluated.VERSION, tested.to_pylist()]
+        columns |= {"split"}
+    content["input"] = digest_columns(text, {"prompts": sorted(columns), "verdicts": ["row_id", "verdict"]})
+    return records.digest_of(content)
 
 
 def _resembling(

@@ -151,6 +151,7 @@ def test_a_cell_with_three_times_the_worth_has_three_times_the_rows_until_it_run
     ("change", "words"),
     [
         ({"axis": "semantics"}, "row 1: axis is 'semantics'; expected one of image_quality, "),
+        ({"split": "test"}, "row 1: split is 'test'; expected one of train, test_words"),
         ({"length": "7"}, "row 1: length is '7'; expected one of 01-05, "),
         ({"error": float("nan")}, "row 1: error is nan; expected a number from 0 up"),
         ({"error": float("inf")}, "row 1: error is inf"),

@@ -197,6 +197,7 @@ def test_what_decides_the_order_is_in_its_digest_and_no_path_is(tmp_path: Path, 
         ({"student_gap": file(tmp_path / "new.parquet", [line("p", 1)])}, 1),
     ):
         prepare(run.root, recipe(tmp_path, 100, order | change), "test")
+        pipeline.make_dedup(run.root)  # which keeps what was measured in a test out of train
         assert pipeline.make_arrange(run.root).done == done
 
 
@@ -229,3 +230,44 @@ def test_evaluated_prompts_stay_in_the_test_splits_of_a_later_run(tmp_path: Path
     again = [(splits[prompt], split) for prompt, _, _, split in held_out if prompt in splits]
     assert len(again) > 10
     assert all(now == then != "train" for now, then in again)
+
+
+CAPTIONS = [
+    f"a {kind} of {thing} by the river" for kind in ("photo", "drawing") for thing in ("kites", "boats", "pears")
+]
+
+
+def captions(folder: Path, rows: list[str], share: float, order: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A recipe of captions in a file, of which a share is held out."""
+    raw = recipe(folder, 1, order)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "captions.txt").write_text("\n".join(rows) + "\n", "utf-8")
+    raw["sources"] = [{"kind": "files", "paths": [str(folder / "captions.txt")], "name": "captions", "axis": AXIS}]
+    raw["publish"]["natural_test_share"] = share
+    return raw
+
+
+def test_what_was_measured_in_a_test_is_kept_out_of_train_though_fewer_are_held_out_now(tmp_path: Path) -> None:
+    """Also in another spelling or with words around it that stays in its place; a measured one of train may stay."""
+    first = _made(tmp_path / "first", captions(tmp_path / "in", CAPTIONS, 0.5))
+    splits = dict(_rows(first.root, "SELECT text, split FROM accepted"))
+    tested = sorted(text for text, split in splits.items() if split == "test_natural")
+    assert 2 <= len(tested) < len(CAPTIONS)
+    ids = dict(_rows(first.root, "SELECT text, prompt_id FROM accepted"))
+    gap = file(tmp_path / "gap.parquet", [line(ids[text], 1, split=splits[text]) for text in CAPTIONS])
+    spelt = [tested[0].upper(), *CAPTIONS, f"{tested[1]}, highly detailed, 8k"]
+    raw = captions(tmp_path / "again", spelt, 0, {"student_gap": gap})
+    raw["dedup"] = {"compiled": False}
+    raw["sources"].insert(0, raw["sources"][0] | {"paths": [str(tmp_path / "more.txt")], "name": "more"})
+    (tmp_path / "more.txt").write_text(f"{tested[1]}, 4k, trending on artstation\n", "utf-8")
+    again = _made(tmp_path / "again", raw)
+    assert sorted(text for (text,) in _rows(again.root, "SELECT text FROM accepted")) == sorted(splits.keys() - tested)
+    lost = _rows(again.root, "SELECT text, detail FROM rejects WHERE reason = 'evaluated_in_test' ORDER BY text")
+    assert len(lost) == len(tested)
+    said = dict(lost)
+    assert said[tested[0].upper()] == f"prompt {ids[tested[0]]} was measured in test_natural"
+    assert said[f"{tested[1]}, 4k, trending on artstation"] == f"prompt {ids[tested[1]]} was measured in test_natural"
+    assert verify(again.root) == []
+    raw["order"] = {}
+    plain = _made(tmp_path / "plain", raw)
+    assert _rows(plain.root, "SELECT count(*) FROM accepted") == [(len(CAPTIONS),)]

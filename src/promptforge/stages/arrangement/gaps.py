@@ -48,7 +48,8 @@ CELL = (
     "concat(coalesce(k.category, ''), ' ', CASE WHEN k.n_words <= 5 THEN '01-05' WHEN k.n_words <= 10 THEN '06-10'"
     " WHEN k.n_words <= 20 THEN '11-20' WHEN k.n_words <= 40 THEN '21-40' ELSE '41+' END)"
 )
-_WORDS = {"prompt_id": "a string", "axis": "a string", "category": "a string", "length": "a string"}
+_WORDS = dict.fromkeys(("prompt_id", "axis", "category", "split", "length"), "a string")
+_SPLITS = ("train", "test_words", "test_composition", "test_natural")
 _NUMBERS = {"step": "a whole number", "error": "a number", "scale": "a number"}
 _EXPECTED = "expected a student_gap that an evaluation of a student wrote"
 _MICRO = 1_000_000  # worths are whole millionths: the same order on every machine
@@ -102,10 +103,21 @@ class Gaps:
         return [VERSION, self.power, sums]
 
     @cached_property
+    def _tables(self) -> list[pa.Table]:
+        _ = self.digest
+        return [_read(path) for path in self._paths]
+
+    @cached_property
+    def tested(self) -> pa.Table:
+        """prompt_id and split of each prompt that was measured in a test, sorted; of two splits the first by name."""
+        rows = pa.concat_tables(self._tables).select(["prompt_id", "split"])
+        held_out = rows.filter(pc.not_equal(rows["split"], "train")).group_by("prompt_id").aggregate([("split", "min")])
+        return held_out.rename_columns(["prompt_id", "split"]).sort_by("prompt_id")
+
+    @cached_property
     def axes(self) -> dict[str, Measured]:
         """Axis -> what was measured on it. Raises SourceFault for a file that does not say it."""
-        _ = self.digest
-        tables = [_read(path) for path in self._paths]
+        tables = self._tables
         steps = [frozenset(table["step"].unique().to_pylist()) for table in tables]
         for path, seen in zip(self._paths[1:], steps[1:], strict=True):
             if seen != steps[0]:
@@ -117,7 +129,7 @@ class Gaps:
 
 
 def _read(path: Path) -> pa.Table:
-    """prompt_id, axis, cell, step, gap of every row. Raises SourceFault, naming the first bad row (from 0)."""
+    """prompt_id, axis, split, cell, step, gap of every row. Raises SourceFault, naming the first bad row (from 0)."""
     try:
         with pq.ParquetFile(path) as file:
             types = {field.name: field.type for field in file.schema_arrow}
@@ -140,6 +152,7 @@ def _read(path: Path) -> pa.Table:
     refuse(pc.is_null(table["prompt_id"]), "prompt_id", "a prompt's id")
     refuse(pc.invert(pc.is_in(table["axis"], pa.array(AXES))), "axis", f"one of {', '.join(AXES)}")
     refuse(pc.invert(pc.is_in(table["length"], pa.array(LENGTHS))), "length", f"one of {', '.join(LENGTHS)}")
+    refuse(pc.invert(pc.is_in(table["split"], pa.array(_SPLITS))), "split", f"one of {', '.join(_SPLITS)}")
     refuse(pc.is_null(table["step"]), "step", "a step's number")
     for name, least in (("error", pc.greater_equal), ("scale", pc.greater)):
         good = pc.and_(pc.is_finite(table[name]), least(table[name], 0.0))
@@ -148,7 +161,7 @@ def _read(path: Path) -> pa.Table:
     category = pc.fill_null(table["category"].cast(pa.string()), "")
     cell = pc.binary_join_element_wise(category, table["length"].cast(pa.string()), " ")
     gap = pc.divide(table["error"].cast(pa.float64()), table["scale"].cast(pa.float64()))
-    words = {name: table[name].cast(pa.string()) for name in ("prompt_id", "axis")}
+    words = {name: table[name].cast(pa.string()) for name in ("prompt_id", "axis", "split")}
     return pa.table({**words, "cell": cell, "step": table["step"].cast(pa.int64()), "gap": gap})
 
 
