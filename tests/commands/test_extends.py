@@ -52,6 +52,12 @@ def test_a_run_adds_its_prompts_to_those_of_another(tmp_path: Path, monkeypatch:
     both = publish("runs/v2", ["A QUIET lake at dawn: soft light", "a stone bridge over a river"], "v1")
     assert both - first == {"a stone bridge over a river"}
     assert first == both - {"a stone bridge over a river"}
+    with duckdb.connect() as con:
+        ((fog,),) = con.sql("SELECT prompt_id FROM 'runs/v1/dataset/index.parquet' WHERE text LIKE '%fog'").fetchall()
+    code, out, _ = ask("why", fog, "--run", "runs/v2")
+    assert code == 0
+    assert "an old lighthouse in the fog" in out
+    assert "fate       taken over from v1/dataset" in out
     for command in (("run", "mini"), ("publish", "--run", "runs/v2")):
         code, _, err = ask(*command, "--extends", "nowhere")
         assert (code, len(err.splitlines())) == (2, 1)

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.compute as pc
 
 from promptforge import catalog
 from promptforge.commands import clusters, terminal
 from promptforge.errors import ConfigError
 from promptforge.files import put
+from promptforge.stages.generate import tombstones
 from promptforge.stages.render import decode
 from promptforge.stages.run import Run, open_run
 from promptforge.stages.score import wanted_scores
@@ -93,6 +95,9 @@ def why(root: Path, text: str) -> None:
     run = open_run(root)
     prefix = _prefix(text)
     with catalog.open_run(root) as con:
+        if not _records(con, _NAMED, id=prefix) and (taken := _taken_over(run, prefix)):
+            terminal.out().print("\n".join(taken))
+            return
         owner, kinds = _named(con, prefix)
         by_row = list(kinds) == ["row_id"]  # else every row of the prompt
         rows = _records(
@@ -122,6 +127,26 @@ def why(root: Path, text: str) -> None:
                 _tell_selection(con, run, owner)
         if rows[0]["prompt_id"] is not None:
             _tell_checks(con, run, standing or rows[0])
+
+
+def _taken_over(run: Run, prefix: str) -> list[str]:
+    """What is told of the one prompt that begins so in the set that this run adds to; [] where there is none."""
+    if run.extended is None:
+        return []
+    index = run.extended.index
+    rows = index.filter(pc.starts_with(index["prompt_id"], prefix)).to_pylist()
+    if len(rows) != 1:
+        return []
+    (row,) = rows
+    kept = run.extended.rows(frozenset(tombstones(run.store.commits("purge"), run)))["prompt_id"]
+    if pc.index(kept, row["prompt_id"]).as_py() < 0:
+        return [f"prompt_id  {row['prompt_id']}", "fate       was purged, so it is not taken over"]
+    return [
+        f"prompt_id  {row['prompt_id']}",
+        f"text       {terminal.safe(row['text']).plain}",
+        f"axis       {row['axis']}, split {row['split']}",
+        f"fate       taken over from {terminal.safe(run.extended.name).plain}, whose run knows more",
+    ]
 
 
 def _tell_row(con: duckdb.DuckDBPyConnection, run: Run, row: Mapping[str, Any]) -> None:
