@@ -40,7 +40,7 @@ VLLM := .venv-vllm/.installed
 CACHES := .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-fast setup-models shards query serve test test-models test-vllm eval-filters lint style types layers lock clean distclean
+.PHONY: help setup setup-dev setup-fast setup-models shards query serve miniature mini-teacher test test-models test-vllm eval-filters lint style types layers lock clean distclean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z-]+:[^#]*## / { \
@@ -78,6 +78,14 @@ query: $(CORE) ## Ask a run in SQL: SQL="select axis, count(*) from accepted gro
 
 serve: $(CORE) ## Start a Prefect server and a worker on loopback, with the flows deployed [ARGS="--port 4300"]
 	@exec $(BIN)/promptforge serve $(ARGS)
+
+miniature: $(MODELS) ## The whole circle in a small world, on a CPU: prompts, pictures, a distilled student, the table that compares it
+	@$(BIN)/promptforge run miniature --out runs/miniature
+	@$(BIN)/promptforge distill miniature
+	@$(BIN)/promptforge evaluate miniature
+
+mini-teacher: $(MODELS) ## Train that world's teacher anew; some two hours on two processors [OUT=runs/mini-teacher]
+	@$(BIN)/python -m promptforge.distill.miniature "$${OUT:-runs/mini-teacher}"
 
 test: $(DEV) ## Run the whole suite of the core [PYTEST_ARGS="-k store"]
 	@$(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal -m "not models and not vllm" $(PYTEST_ARGS)

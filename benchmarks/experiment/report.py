@@ -196,8 +196,8 @@ def markdown(record: Mapping[str, Any]) -> str:
         "## Velocity error: each arm against another",
         "",
         "Ratio of velocity errors (as a share of a blank prompt's) on clean held-out prompts, with its 95% t interval;",
-        "below 1 the arm is nearer to the teacher. p by Holm over these rows. The last column speaks of the gate, or else",
-        "of the arm.",
+        "below 1 the arm is nearer to the teacher. p by Holm over these rows. The last column speaks of the gate, or",
+        "else of the arm.",
         "",
         *_table(
             ("arm", "against", "ratio", "95%", "p (Holm)", "says"),

@@ -24,7 +24,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def test_every_deployment_names_a_flow_and_parameters_that_it_takes() -> None:
     project = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
-    taken = {"curate/mini": CurateParams, "distill/flux-t5-base": DistillParams}
+    taken = {
+        "curate/mini": CurateParams,
+        "distill/flux-t5-base": DistillParams,
+        "distill/miniature": DistillParams,
+    }
     names = [f"{each['entrypoint'].partition(':')[2]}/{each['name']}" for each in project["deployments"]]
     assert names == list(taken)
     for deployment, params in zip(project["deployments"], taken.values(), strict=True):

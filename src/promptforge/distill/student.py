@@ -17,6 +17,7 @@ from typing import Any
 
 from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.models import weights
+from promptforge.models.diffusion.loading import quiet
 from promptforge.models.torch_setup import load_torch, loading
 
 #: What a T5 encoder is loaded from: a folder as save_pretrained writes it.
@@ -116,5 +117,6 @@ def load(folder: Path) -> Any:
         raise EnvironmentFault(f"{folder}: holds no student ({exc}); promptforge distill writes one") from exc
     if kind != MODEL_TYPE:  # transformers would fill another model's gaps with noise
         raise EnvironmentFault(f"{folder}: is a {kind}, no student; promptforge distill writes one")
+    quiet()
     with loading():
         return _classes()[1].from_pretrained(folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)

@@ -97,8 +97,7 @@ def test_nothing_is_claimed_of_text_where_the_teacher_itself_cannot_write() -> N
     assert not summary["text"][0]["claimed"]
     page = markdown(summary)
     assert "text: not claimed: the teacher itself reaches 0.80 (character accuracy, floor 0.90)." in page
-    student = next(row for row in grids(summary)[0].rows if row[0] == "student")
-    assert student.count("not claimed") == 2
+    assert [row[2] for row in grids(summary)[0].rows].count("not claimed") == 2
     nothing = {"teacher": _values(a=None), "student": _values(a=0.0)}
     silent = summarise(_findings(scores={("text", "cer"): nothing}), SETTINGS)
     assert "text: not claimed: the teacher has no reading" in markdown(silent)
@@ -123,9 +122,7 @@ def test_differences_are_paired_and_prompts_without_both_are_left_out() -> None:
     assert told["difference"]["all"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "n": 2}  # pairs differ by 1, always
     assert told["teacher"]["all"]["mean"] == 30.0
     assert told["n_left_out"] == 1
-    main = grids(summary)[0]
-    place = main.columns.index("clip, CLIP score (n=2)")
-    assert [row[place] for row in main.rows] == ["30.00", "31.00", "+1.00 [1.00, 1.00]"]
+    assert ("clip, CLIP score (n=2)", "30.00", "31.00", "+1.00 [1.00, 1.00]") in grids(summary)[0].rows
 
 
 def test_embeddings_that_are_not_finite_and_other_axes_are_no_part_of_cmmd() -> None:
@@ -152,9 +149,8 @@ def test_costs_are_shown_side_by_side_with_their_ratio() -> None:
     one = {"parameters": 4_700_000_000, "weight_mib": 9000.0, "batch": 4, "ms_1": 20.0, "ms_n": 10.0, "peak_mib": None}
     two = {"parameters": 94_000_000, "weight_mib": 180.0, "batch": 4, "ms_1": 4.0, "ms_n": 1.0, "peak_mib": None}
     main = grids(summarise(_findings(cost={"teacher": one, "student": two}), SETTINGS))[0]
-    place = main.columns.index("encoder, million parameters")
-    assert [row[place] for row in main.rows] == ["4,700", "94", "1/50"]
-    assert "encoding memory, MiB" not in main.columns
+    assert ("encoder, million parameters", "4,700", "94", "1/50") in main.rows
+    assert "encoding memory, MiB" not in [row[0] for row in main.rows]
 
 
 class _Reader:

@@ -27,7 +27,7 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class _Measure:
     title: str
     teacher: str = NONE
     student: str = NONE
@@ -56,31 +56,34 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _main(summary: Mapping[str, Any]) -> Grid:
-    columns = [*_velocity(summary["velocity"]), *_distances(summary), *_judged(summary), *_costs(summary["cost"])]
-    sides = ("teacher", "student", "difference")
-    rows = tuple((side, *(getattr(column, side) for column in columns)) for side in sides)
-    return Grid("Student and teacher", ("", *(column.title for column in columns)), rows, tuple(_notes(summary)))
+    measures = [*_velocity(summary["velocity"]), *_distances(summary), *_judged(summary), *_costs(summary["cost"])]
+    rows = tuple((each.title, each.teacher, each.student, each.difference) for each in measures)
+    return Grid("Student and teacher", ("", *_SIDES), rows, tuple(_notes(summary)))
 
 
-def _velocity(velocity: Mapping[str, Any]) -> list[_Column]:
-    titles = (("velocity error, %", velocity["all"]), ("of a blank prompt's, %", velocity["of_blank"]["all"]))
-    return [_Column(f"{title} (n={_n(told)})", "0", _number(told, 100), _bounds(told, 100)) for title, told in titles]
+def _velocity(velocity: Mapping[str, Any]) -> list[_Measure]:
+    of_blank = velocity["of_blank"]
+    told = {"velocity error, %": velocity["all"], "of a blank prompt's, %": of_blank["all"]}
+    told |= {f"of a blank prompt's, {axis}, %": each for axis, each in of_blank["axis"].items()}
+    return [
+        _Measure(f"{title} (n={_n(each)})", "0", _number(each, 100), _bounds(each, 100)) for title, each in told.items()
+    ]
 
 
-def _distances(summary: Mapping[str, Any]) -> list[_Column]:
+def _distances(summary: Mapping[str, Any]) -> list[_Measure]:
     found = []
     names = {"ssim": ("SSIM", "1"), "pixel_mse": ("pixel MSE", "0"), "dino": ("DINO distance", "0")}
     for name, (title, of_teacher) in names.items():
         told = summary["distances"].get(name, {}).get("all")
         if told:
-            found.append(_Column(f"{title} (n={_n(told)})", of_teacher, _number(told, 1, 3), _bounds(told, 1, 3)))
+            found.append(_Measure(f"{title} (n={_n(told)})", of_teacher, _number(told, 1, 3), _bounds(told, 1, 3)))
     cmmd = summary["cmmd"]
     if cmmd and cmmd["value"] is not None:
-        found.append(_Column(f"CMMD, image quality (n={cmmd['n']})", "0", f"{cmmd['value']:.3f}"))
+        found.append(_Measure(f"CMMD, image quality (n={cmmd['n']})", "0", f"{cmmd['value']:.3f}"))
     return found
 
 
-def _judged(summary: Mapping[str, Any]) -> list[_Column]:
+def _judged(summary: Mapping[str, Any]) -> list[_Measure]:
     found = []
     for scorer, kind in summary["scorers"].items():
         if kind == "aesthetic":
@@ -96,21 +99,21 @@ def _judged(summary: Mapping[str, Any]) -> list[_Column]:
     for told in summary["text"]:
         where = ", ".join(told["splits"])
         for name, title in (("characters", "characters read right"), ("exact", "exact")):
-            column = _compared(f"{told['scorer']}, {title}, {where}, %", told[name], 100, 1)
+            measure = _compared(f"{told['scorer']}, {title}, {where}, %", told[name], 100, 1)
             if not told["claimed"]:
-                column = _Column(column.title, column.teacher, "not claimed", NONE)
-            found.append(column)
+                measure = _Measure(measure.title, measure.teacher, "not claimed", NONE)
+            found.append(measure)
     return found
 
 
 _SIDES = ("teacher", "student", "difference")
 
 
-def _compared(title: str, told: Mapping[str, Any] | None, times: float, digits: int) -> _Column:
+def _compared(title: str, told: Mapping[str, Any] | None, times: float, digits: int) -> _Measure:
     if not told or not told["teacher"]:
-        return _Column(f"{title} (n=0)")
+        return _Measure(f"{title} (n=0)")
     one, other, between = (told[side] for side in _SIDES)
-    return _Column(
+    return _Measure(
         f"{title} (n={_n(between)})",
         _number(one, times, digits),
         _number(other, times, digits),
@@ -118,7 +121,7 @@ def _compared(title: str, told: Mapping[str, Any] | None, times: float, digits: 
     )
 
 
-def _costs(cost: Mapping[str, Any] | None) -> list[_Column]:
+def _costs(cost: Mapping[str, Any] | None) -> list[_Measure]:
     if not cost:
         return []
     one, other = cost["teacher"], cost["student"]
@@ -131,7 +134,7 @@ def _costs(cost: Mapping[str, Any] | None) -> list[_Column]:
         (f"encode, ms a prompt, {n} at once", "ms_n", 1),
     )
     return [
-        _Column(title, _few(one[key] * by), _few(other[key] * by), f"1/{one[key] / other[key]:.3g}")
+        _Measure(title, _few(one[key] * by), _few(other[key] * by), f"1/{one[key] / other[key]:.3g}")
         for title, key, by in wanted
         if one[key] and other[key]
     ]

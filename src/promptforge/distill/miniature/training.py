@@ -35,7 +35,7 @@ class Effort:
     n_pictures: int = 20_000
     autoencoder_steps: int = 2500
     autoencoder_batch: int = 16
-    flow_steps: int = 8000
+    flow_steps: int = 12_000
     flow_batch: int = 32
     seed: int = 0
     workers: int = 2  # processes that draw; no more of the result depends on it
