@@ -10,7 +10,6 @@ from __future__ import annotations
 import string
 from typing import Any
 
-from promptforge.models.torch_setup import load_torch
 from promptforge.sources import miniature
 
 SIZE = 64  #: side of a picture in px
@@ -117,17 +116,3 @@ def scheduler() -> Any:
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     return FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=False)
-
-
-def n_weights(module: Any) -> int:
-    """Parameters of a module."""
-    return sum(each.numel() for each in module.parameters())
-
-
-def seeded(seed: int) -> Any:
-    """A context in which torch draws from this seed alone."""
-    torch = load_torch()
-    context = torch.random.fork_rng(devices=[])
-    context.__enter__()
-    torch.manual_seed(seed)
-    return context

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,11 @@ SAVE_EVERY = 250
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is done; the defaults made the weights of the package."""
+    """How much is done.
+
+    The weights of the package took as many steps; their number was changed on the way (10,000, from step 3,500 on
+    8,000, from 7,500 on 12,000), and the falling rate with it.
+    """
 
     n_pictures: int = 20_000
     autoencoder_steps: int = 2500
@@ -90,13 +94,8 @@ class _Training:
 
     def __init__(self, path: Path, modules: dict[str, Any], optimizers: list[Any], n_steps: int, keep: float) -> None:
         torch = load_torch()
-        self.modules, self._optimizers, self._n_steps, self._path, self._keep = (
-            modules,
-            optimizers,
-            n_steps,
-            path,
-            keep,
-        )
+        self.modules, self._optimizers = modules, optimizers
+        self._path, self._n_steps, self._keep = path, n_steps, keep
         self._rates = [group["lr"] for each in optimizers for group in each.param_groups]
         self.step = 0
         self._average = {name: {k: v.clone() for k, v in m.state_dict().items()} for name, m in modules.items()}
@@ -262,8 +261,3 @@ def _optimizers(modules: dict[str, Any]) -> list[Any]:
         torch.optim.Muon(hidden, lr=1e-3, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0),
     ]
-
-
-def described(effort: Effort) -> dict[str, Any]:
-    """The effort as plain values, for the card."""
-    return asdict(effort)
