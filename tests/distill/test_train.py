@@ -103,6 +103,18 @@ def test_training_makes_the_loss_smaller(raw: dict[str, Any], tmp_path: Path) ->
     assert sum(found[-20:]) < 0.7 * sum(found[:20])
 
 
+def test_trainings_of_both_precisions_follow_each_other_in_one_process(raw: dict[str, Any], tmp_path: Path) -> None:
+    from promptforge.distill.train import losses, train
+
+    found = {}
+    for precision in ("fp32", "bf16", "fp32"):
+        folder = tmp_path / f"{precision}-{len(found)}"
+        train(read({**raw, "precision": precision}, "test"), folder)
+        found[folder.name] = [line["loss"] for line in losses(folder)]
+    assert found["fp32-0"] == found["fp32-2"] != found["bf16-1"]
+    assert found["bf16-1"] == pytest.approx(found["fp32-0"], rel=0.05)
+
+
 def test_another_training_may_not_take_the_folder(raw: dict[str, Any], tmp_path: Path) -> None:
     from promptforge.distill.train import claim
 

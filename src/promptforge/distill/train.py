@@ -52,8 +52,10 @@ def train(settings: DistillSettings, folder: Path, tell: Callable[[Report], None
     claim(settings, folder)
     load_torch()
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     quiet()
+    AcceleratorState._reset_state()  # of an earlier training in this process, which may have had another precision
     accelerator = Accelerator(mixed_precision="bf16" if settings.precision == "bf16" else "no")
     batches = Batches(settings, accelerator.num_processes)
     teacher = Teacher.load(settings.teacher, accelerator.process_index)
