@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from promptforge.records import Axis, Scene, content_id
@@ -120,6 +121,22 @@ def fold_key(text: str) -> str:
 def n_words(text: str) -> int:
     """Words split at white space; for a script without blanks this says little."""
     return len(text.split())
+
+
+#: Bands of length in words, as the view cells has them.
+LENGTH_BANDS = ("01-05", "06-10", "11-20", "21-40", "41+")
+_LAST = (5, 10, 20, 40)
+
+
+def length_band(words: int) -> str:
+    """The band of so many words."""
+    return LENGTH_BANDS[bisect_left(_LAST, words)]
+
+
+def length_band_sql(column: str) -> str:
+    """The same as an expression of SQL over a column of numbers."""
+    cases = " ".join(f"WHEN {column} <= {last} THEN '{band}'" for last, band in zip(_LAST, LENGTH_BANDS, strict=False))
+    return f"CASE {cases} ELSE '{LENGTH_BANDS[-1]}' END"
 
 
 _NUMBER = r"(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[2-9]|1\d)"

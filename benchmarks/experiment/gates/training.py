@@ -26,9 +26,9 @@ from gates import choice, draws
 from gates.outcome import outcome
 from gates.plan import STEPS, Arm, Experiment
 from gates.pools import Row
-from promptforge import records
+from promptforge import records, texts
 from promptforge.distill import student
-from promptforge.distill.evaluation.held_out import Case, length_band
+from promptforge.distill.evaluation.held_out import Case
 from promptforge.distill.evaluation.pieces import as_parquet
 from promptforge.distill.evaluation.settings import Evaluation
 from promptforge.distill.evaluation.velocity import velocity_errors
@@ -203,7 +203,7 @@ def by_gap(rows: Sequence[Row], gap: Path, n: int) -> list[Row]:
     found: list[Row] = []
     for axis, measured in sorted(gaps.axes.items()):
         some = [row for row in rows if row.axis == axis]
-        names = [f"{row.category} {length_band(len(row.text.split()))}" for row in some]
+        names = [f"{row.category} {texts.length_band(texts.n_words(row.text))}" for row in some]
         cells = sorted(set(names))
         number = np.array([cells.index(name) for name in names], np.int64)
         worth = np.array([measured.worth(cell, gaps.power) for cell in cells], np.int64)

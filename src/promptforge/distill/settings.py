@@ -28,10 +28,7 @@ class StudentSettings(_Strict):
 
     @model_validator(mode="after")
     def _names_one_encoder(self) -> Self:
-        try:
-            weights.check(self.encoder, self.revision)
-        except ConfigError as exc:
-            raise ValueError(str(exc)) from exc
+        weights.check_field(self.encoder, self.revision)
         return self
 
 

@@ -66,10 +66,7 @@ class TowerParams(BaseModel):
     @model_validator(mode="after")
     def _names_one_tower(self) -> Self:
         spec = self.tower_spec
-        try:
-            weights.check(spec.source, spec.revision)
-        except ConfigError as exc:
-            raise ValueError(str(exc)) from exc
+        weights.check_field(spec.source, spec.revision)
         return self
 
     @property

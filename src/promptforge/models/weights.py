@@ -68,6 +68,14 @@ def check(source: str, revision: str | None) -> None:
         )
 
 
+def check_field(source: str, revision: str | None) -> None:
+    """`check` inside a validator of pydantic, which tells a ValueError with the field's place."""
+    try:
+        check(source, revision)
+    except ConfigError as exc:
+        raise ValueError(str(exc)) from exc
+
+
 def locate(
     source: str, revision: str | None, *, needs: Sequence[str] = SAFE_FILES, gib: float | None = None, licence: str = ""
 ) -> Path:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from promptforge.errors import ConfigError
 from promptforge.models import weights
 from promptforge.protocols import Input, Need, Picture, Score
 from promptforge.records import Question, canonical_json
@@ -61,10 +60,7 @@ class Params(BaseModel):
 
     @model_validator(mode="after")
     def _names_one_model(self) -> Self:
-        try:
-            weights.check(self.model, self.revision)
-        except ConfigError as exc:
-            raise ValueError(str(exc)) from exc
+        weights.check_field(self.model, self.revision)
         return self
 
 

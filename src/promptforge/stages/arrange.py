@@ -60,8 +60,7 @@ FROM whole w LEFT JOIN pairs p ON w.pair_id IS NOT NULL AND p.axis = w.axis AND 
 
 _ROWS = """
 SELECT u.row_id, k.prompt_id, u.axis, k.source, k.template, u.unit, u.first // $block AS block, k.text_clean, k.scene,
-    concat_ws(' ', k.category, CASE WHEN k.n_words <= 5 THEN '01-05' WHEN k.n_words <= 10 THEN '06-10'
-        WHEN k.n_words <= 20 THEN '11-20' WHEN k.n_words <= 40 THEN '21-40' ELSE '41+' END, k.style) AS cell{more}
+    concat_ws(' ', k.category, {length}, k.style) AS cell{more}
 FROM units u JOIN prompts k ON k.row_id = u.row_id
 ORDER BY u.axis, u.first, u.unit, u.stream_order, u.row_id
 """
@@ -137,7 +136,8 @@ def arrange(
     measured = student.axes if student else {}
     con.execute(f"SET memory_limit = '{MEMORY}'")
     con.execute(_UNITS)
-    rows_sql = _ROWS.format(more=f", {gaps.CELL} AS gap_cell" if student else "")
+    more = f", {gaps.CELL} AS gap_cell" if student else ""
+    rows_sql = _ROWS.format(length=texts.length_band_sql("k.n_words"), more=more)
     reader = con.sql(rows_sql, params={"block": settings.block}).to_arrow_reader(BATCH_ROWS)
     done: list[pa.Table] = []
     cells: list[dict[str, Any]] = []

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from promptforge import catalog
-from promptforge.distill.evaluation.held_out import Case, length_band
+from promptforge.distill.evaluation.held_out import Case
 from promptforge.distill.evaluation.settings import Evaluation
 from promptforge.errors import DataFault
 from promptforge.records import noise_seed, prompt_id
+from promptforge.texts import length_band
 from tests.distill.conftest import LENGTH, STEPS
 
 pytestmark = pytest.mark.models

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from promptforge import reader, records
+from promptforge import reader, records, texts
 from promptforge.distill.evaluation.settings import Evaluation, HeldOut
 from promptforge.errors import ConfigError
 from promptforge.records import AXES
@@ -48,17 +48,11 @@ class Case:
     @property
     def n_words(self) -> int:
         """Words as prompts.n_words counts them."""
-        return len(self.text.split())
+        return texts.n_words(self.text)
 
     def noise_seed(self, number: int, seed: int) -> int:
         """Seed of starting latent `number`."""
         return records.noise_seed(self.noise_group or self.prompt_id, number, seed)
-
-
-def length_band(n_words: int) -> str:
-    """The band of the view `cells`."""
-    bands = ((5, "01-05"), (10, "06-10"), (20, "11-20"), (40, "21-40"))
-    return next((name for most, name in bands if n_words <= most), "41+")
 
 
 def cases_of(dataset: str, settings: Evaluation, trained_on: str = "train") -> list[Case]:

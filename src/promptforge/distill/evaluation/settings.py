@@ -24,10 +24,7 @@ class ImageModel(BaseModel):
 
     @model_validator(mode="after")
     def _names_one_model(self) -> Self:
-        try:
-            weights.check(self.model, self.revision)
-        except ConfigError as exc:
-            raise ValueError(str(exc)) from exc
+        weights.check_field(self.model, self.revision)
         return self
 
 

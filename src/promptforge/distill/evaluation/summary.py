@@ -23,9 +23,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from promptforge.distill.evaluation import distances
-from promptforge.distill.evaluation.held_out import Case, length_band
+from promptforge.distill.evaluation.held_out import Case
 from promptforge.distill.evaluation.intervals import mean_of
 from promptforge.distill.evaluation.settings import Evaluation
+from promptforge.texts import length_band
 
 #: Scorers that say whether a picture shows what was asked for, and the metrics whose mean is the semantic score.
 SEMANTIC: Mapping[str, tuple[str, ...]] = {

@@ -14,13 +14,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from promptforge.distill.evaluation.held_out import Case, length_band
+from promptforge.distill.evaluation.held_out import Case
 from promptforge.distill.evaluation.settings import Evaluation
 from promptforge.distill.following import told_by
 from promptforge.distill.teacher import Teacher
 from promptforge.errors import DataFault
 from promptforge.models.torch_setup import load_torch
 from promptforge.schema import arrow_schema, conform
+from promptforge.texts import length_band
 
 VERSION = 2  # raised whenever an error changes by more than rounding
 

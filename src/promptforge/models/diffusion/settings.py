@@ -11,7 +11,6 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from promptforge.errors import ConfigError
 from promptforge.models import weights
 
 #: What a pipeline is loaded from. Weights in the top folder are single-file copies of those in the subfolders.
@@ -67,10 +66,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _fits_the_pipeline(self) -> Self:
-        try:
-            weights.check(self.model, self.revision)
-        except ConfigError as exc:
-            raise ValueError(str(exc)) from exc
+        weights.check_field(self.model, self.revision)
         for wrong, message in self._contradictions():
             if wrong:
                 raise ValueError(message)

@@ -34,10 +34,7 @@ class HeadParams(TowerParams):
 
     @model_validator(mode="after")
     def _names_one_head(self) -> Self:
-        try:
-            weights.check(*self.head_source)
-        except ConfigError as exc:
-            raise ValueError(str(exc)) from exc
+        weights.check_field(*self.head_source)
         return self
 
     @property

@@ -34,6 +34,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from promptforge import texts
 from promptforge.errors import SourceFault
 from promptforge.files import sha256_file
 from promptforge.records import AXES
@@ -41,13 +42,9 @@ from promptforge.stages.hashing import I64
 
 VERSION = 1  # raised whenever any file gives a cell another weight or any weights another order
 LEAST, MOST = 0.1, 10.0  # no cell is starved or takes all, however few prompts say so
-LENGTHS = ("01-05", "06-10", "11-20", "21-40", "41+")  #: bands of words, as the view cells has them
 
 #: A prompt's cell in SQL over prompts k: category and length, '' for no category.
-CELL = (
-    "concat(coalesce(k.category, ''), ' ', CASE WHEN k.n_words <= 5 THEN '01-05' WHEN k.n_words <= 10 THEN '06-10'"
-    " WHEN k.n_words <= 20 THEN '11-20' WHEN k.n_words <= 40 THEN '21-40' ELSE '41+' END)"
-)
+CELL = f"concat(coalesce(k.category, ''), ' ', {texts.length_band_sql('k.n_words')})"
 _WORDS = dict.fromkeys(("prompt_id", "axis", "category", "split", "length"), "a string")
 _SPLITS = ("train", "test_words", "test_composition", "test_natural")
 _NUMBERS = {"step": "a whole number", "error": "a number", "scale": "a number"}
@@ -151,7 +148,8 @@ def _read(path: Path) -> pa.Table:
 
     refuse(pc.is_null(table["prompt_id"]), "prompt_id", "a prompt's id")
     refuse(pc.invert(pc.is_in(table["axis"], pa.array(AXES))), "axis", f"one of {', '.join(AXES)}")
-    refuse(pc.invert(pc.is_in(table["length"], pa.array(LENGTHS))), "length", f"one of {', '.join(LENGTHS)}")
+    bands = texts.LENGTH_BANDS
+    refuse(pc.invert(pc.is_in(table["length"], pa.array(bands))), "length", f"one of {', '.join(bands)}")
     refuse(pc.invert(pc.is_in(table["split"], pa.array(_SPLITS))), "split", f"one of {', '.join(_SPLITS)}")
     refuse(pc.is_null(table["step"]), "step", "a step's number")
     for name, least in (("error", pc.greater_equal), ("scale", pc.greater)):

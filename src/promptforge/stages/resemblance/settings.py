@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from promptforge.errors import ConfigError
 from promptforge.models import weights
 from promptforge.records import Axis
 
@@ -61,11 +60,8 @@ class SemanticSettings(BaseModel):
     def _has_vectors(self) -> Self:
         if (self.model is None) == (self.vectors is None):
             raise ValueError("expected either model or vectors")
-        try:
-            if self.model is not None:
-                weights.check(self.model, self.revision)
-        except ConfigError as exc:
-            raise ValueError(str(exc)) from exc
+        if self.model is not None:
+            weights.check_field(self.model, self.revision)
         return self
 
 
