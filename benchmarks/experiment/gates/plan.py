@@ -8,6 +8,7 @@ from typing import Any
 
 from gates.checks import CHECKS
 from gates.pools import AXES
+from promptforge.distill.named import settings_of
 from promptforge.models import weights
 from promptforge.models.diffusion.settings import FILES, Settings
 
@@ -98,18 +99,9 @@ class Experiment:
 
     @property
     def settings(self) -> Settings:
-        """The teacher as it draws; the regime of the recipe miniature."""
-        return Settings(
-            model=self.teacher,
-            licence="Apache-2.0",
-            dtype="fp32",
-            size=64,
-            steps=STEPS,
-            guidance=0.0,
-            max_sequence_length=16,
-            pooled="zero",
-            batch=self.scale.batch,
-        )
+        """The teacher as the settings `miniature` have it, `teacher` in its place."""
+        given = settings_of("miniature", []).teacher
+        return given.model_copy(update={"model": self.teacher, "batch": self.scale.batch})
 
     def identity(self) -> dict[str, Any]:
         """What decides every number but the seeds."""

@@ -31,6 +31,7 @@ from promptforge.distill.miniature import judge, pictures
 from promptforge.distill.miniature.parts import SIZE
 from promptforge.distill.miniature.pictures import Row
 from promptforge.distill.miniature.training import Effort
+from promptforge.distill.named import settings_of
 from promptforge.lexicon import plural
 from promptforge.models import weights
 from promptforge.protocols import Picture, Pixels, RenderJob, Scorer
@@ -42,17 +43,6 @@ from promptforge.stages.labels import wilson
 from promptforge.teachers import diffusers
 
 SEED = 3_003
-#: What the distillation recipes of the miniature world give, too.
-SETTINGS: Mapping[str, Any] = {
-    "pipeline": "flux",
-    "size": 64,
-    "steps": 8,
-    "guidance": 0.0,
-    "max_sequence_length": 16,
-    "pooled": "zero",
-    "dtype": "fp32",
-    "batch": 32,
-}
 LETTERS = "letters"
 #: RapidOCR finds letters of 20 px and more; those of 64 px are half of that.
 _ENLARGED = 4
@@ -103,7 +93,7 @@ def measure(model: str, n: int, tell: Callable[[str], None]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "model": weights.identity(model, None),
         "seed": SEED,
-        "settings": dict(SETTINGS),
+        "settings": _settings(model).model_dump(mode="json", exclude={"model"}, exclude_none=True),
         "judges": {name: scorer.identity(scorer.Params(judge=where)) for name, where in _places().items()},
         "seen": _seen(rows),
         "right": {name: _right(each, rows, shown) for name, each in judges.items()},
@@ -121,8 +111,13 @@ def _places() -> dict[str, str]:
     return {"select": scorer.SELECT, "evaluate": scorer.EVALUATE}
 
 
+def _settings(model: str) -> diffusers.Params:
+    """The teacher as the settings `miniature` have it, another model in its place, 32 pictures at once."""
+    return settings_of("miniature", []).teacher.model_copy(update={"model": model, "batch": 32})
+
+
 def _teacher(model: str, rows: Sequence[Row]) -> npt.NDArray[np.uint8]:
-    teacher = diffusers.build(diffusers.Params(model=model, **SETTINGS))
+    teacher = diffusers.build(_settings(model))
     found = list(teacher.render_all(RenderJob(row.text, row.seed) for row in rows))
     blank = np.zeros((SIZE, SIZE, 3), np.uint8)  # a failed picture shows nothing
     return np.stack([blank if each.pixels is None else each.pixels for each in found])
