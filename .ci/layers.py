@@ -23,7 +23,19 @@ MAX_LINES = 400
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "records", "protocols"}),
     frozenset(
-        {"faults", "files", "lexicon", "packaged", "questions", "quotes", "scenes", "targets", "texts", "wording"}
+        {
+            "faults",
+            "files",
+            "lexicon",
+            "packaged",
+            "policy",
+            "questions",
+            "quotes",
+            "scenes",
+            "targets",
+            "texts",
+            "wording",
+        }
     ),
     frozenset({"catalog", "lock", "recipe", "schema", "store"}),
     frozenset({"models"}),

@@ -9,18 +9,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from promptforge.errors import ConfigError
 from promptforge.faults import explain, nearest
 from promptforge.packaged import Shelf
-from promptforge.records import Axis
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from promptforge.policy import Select, Strict
 
 
 class _Component(BaseModel):
@@ -73,7 +69,7 @@ class Regime(_Component):
         return self
 
 
-class Questions(_Strict):
+class Questions(Strict):
     """Where the yes/no questions about a prompt's picture come from, besides its scene."""
 
     llm: str | None = Field(
@@ -81,7 +77,7 @@ class Questions(_Strict):
     )
 
 
-class Render(_Strict):
+class Render(Strict):
     """Which pictures are made."""
 
     sample: float = Field(
@@ -90,80 +86,52 @@ class Render(_Strict):
         le=1,
         description="share of the wanted prompts that is rendered; 0: prompts only, 0.02: audit",
     )
-    takes: int = Field(1, ge=1, le=64, description="pictures of each prompt, from different noise")
-
-
-class Gate(_Strict):
-    """A bound on one metric of a picture."""
-
-    scorer: str = Field(description="module of scorers/")
-    metric: str = Field(description="metric of that scorer")
-    min: float | None = Field(None, allow_inf_nan=False, description="smallest value that passes")
-    max: float | None = Field(None, allow_inf_nan=False, description="largest value that passes")
-    one_of: tuple[str, ...] | None = Field(None, description="details (words) that pass")
-    axes: tuple[Axis, ...] = Field(tuple(Axis), description="axes that it applies to", min_length=1)
-    decision: Literal["keep_image", "keep_prompt"] = Field(
-        "keep_image", description="keep_prompt lets a picture drop its prompt; only where policy is 'images'"
+    takes: int = Field(1, ge=1, le=64, description="pictures of each prompt, from different noise, at most")
+    until_pass: bool = Field(
+        False,
+        description="draw a prompt's next take only while none of its pictures passes every gate; false: always all",
     )
-    validated: bool = Field(
-        False, description="whether the bound was measured against labels or a known truth; the card says where not"
+    fixed_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the prompts of which every take is drawn all the same, to measure teachability by",
     )
-    measured_on: str | None = Field(None, description="fingerprint of the teacher on whose pictures it was measured")
+
+
+class Rounds(Strict):
+    """Render in rounds until the quotas are met or something is spent; policy images."""
+
+    max_renders: int | None = Field(None, ge=1, description="pictures that may be wanted in all")
+    max_gpu_s: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="seconds that ranks may spend drawing, added up over ranks"
+    )
+    max_money: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="what drawing may cost, in the currency of price_per_gpu_hour"
+    )
+    price_per_gpu_hour: float | None = Field(None, gt=0, allow_inf_nan=False, description="price of an hour of a rank")
+    max_wall_s: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="clock time from a command's start after which no round begins"
+    )
+    round_renders: int | None = Field(
+        None, ge=1, description="pictures of one round, at most; what is accepted does not depend on it"
+    )
+    hopeless_below: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="a cell of which surely (97.5%) a smaller share of prompts is accepted is given up; 0: none ever",
+    )
+    hopeless_after: int = Field(200, ge=1, description="prompts of a cell to be tried before it may be given up")
 
     @model_validator(mode="after")
-    def _has_a_bound(self) -> Self:
-        if self.min is None and self.max is None and self.one_of is None:
-            raise ValueError("a gate needs min, max or one_of")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}: nothing could pass")
+    def _money_has_a_price(self) -> Self:
+        if self.max_money is not None and self.price_per_gpu_hour is None:
+            raise ValueError("max_money needs price_per_gpu_hour, the price of an hour of one rank")
         return self
 
 
-def _number_or_all(value: object) -> object:
-    """One message for both; pydantic would give one for each member of the union."""
-    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-        return value
-    raise ValueError(f"is {value!r}; expected a whole number from 0 up, or 'all'")
-
-
-Wanted = Annotated[int | Literal["all"], BeforeValidator(_number_or_all)]
-
-
-class Quota(_Strict):
-    """Accepted prompts wanted on each axis; the rest of the stream is not_needed."""
-
-    image_quality: Wanted = "all"
-    semantic_understanding: Wanted = "all"
-    text_rendering: Wanted = "all"
-
-
-class Select(_Strict):
-    """Which prompts and pictures are kept."""
-
-    policy: Literal["distill", "images"] = Field(
-        "distill",
-        description="distill: prompt-side checks alone drop a prompt; images: gates with decision keep_prompt too",
-    )
-    quota: Quota = Quota()
-    oversample: float = Field(
-        1.25, ge=1, le=10, description="policy images: prompts rendered for each one wanted; distill needs 1"
-    )
-    gates: dict[str, Gate] = Field(default_factory=dict, description="name -> bound")
-    other_regime: bool = Field(False, description="take bounds that were measured on another teacher's pictures")
-
-    @model_validator(mode="after")
-    def _gates_fit_the_policy(self) -> Self:
-        if self.policy == "distill":
-            wrong = sorted(name for name, gate in self.gates.items() if gate.decision == "keep_prompt")
-            if wrong:
-                raise ValueError(
-                    f"gates {', '.join(wrong)} decide keep_prompt, which policy 'distill' rules out: a student that"
-                    " follows its teacher must match its failures too; use decision 'keep_image' or policy 'images'"
-                )
-        return self
-
-
-class Publish(_Strict):
+class Publish(Strict):
     """The data set that the trainer reads."""
 
     rows_per_file: int = Field(
@@ -184,7 +152,7 @@ class Publish(_Strict):
     )
 
 
-class RunSettings(_Strict):
+class RunSettings(Strict):
     """How the work is cut and spread; never changes a row."""
 
     runner: Literal["threads"] = Field("threads", description="Prefect task runner of flows/runners.py")
@@ -201,7 +169,7 @@ class RunSettings(_Strict):
     )
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """What to build."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="names the run folder")
@@ -223,6 +191,9 @@ class Recipe(_Strict):
     )
     regime: Regime
     render: Render = Render()
+    rounds: Rounds | None = Field(
+        None, description="render in rounds towards the quotas, within a budget; left out: one plan, from the quotas"
+    )
     questions: Questions = Questions()
     response: dict[str, Any] | None = Field(
         None,

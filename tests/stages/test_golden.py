@@ -110,7 +110,7 @@ STAGES = {
     "filter": (1, "cf1788a741d878f7"),
     "dedup": (1, "6a541c2456b3aada"),
     "decontaminate": (2, "a6aea71e351cc8d0"),
-    "render": (1, "e056e71d9ac91ea7"),
+    "render": (2, "e056e71d9ac91ea7"),
     "select": (1, "2c1c0d49a7c72142"),
 }
 

@@ -13,6 +13,8 @@ from promptforge.stages.lookalikes import close_pairs
 from promptforge.stages.run import prepare
 from promptforge.stages.score import wanted_scores
 
+PLANNED = {"teacher": "canvas", "bucket": 0, "round": 0, "fixed": True}
+
 
 def by_brute_force(hashes, most):
     apart = np.bitwise_count(hashes[:, None] ^ hashes[None, :])
@@ -135,7 +137,11 @@ def commits_of(run, pictures):
         {"image_id": name, "prompt_id": names[each["prompt"]], "take": number, "seed": 0}
         for number, (name, each) in enumerate(zip(ids, pictures, strict=True))
     ]
-    plan = committed(run, "plan", {"render_plan": [{**row, "teacher": "canvas", "bucket": 0} for row in where]})
+    plan = committed(
+        run,
+        "plan",
+        {"render_plan": [{**row, **PLANNED} for row in where]},
+    )
     drawn = {"teacher": "canvas", "regime": "{}", "licence": "CC0-1.0", "provenance": "{}", "sha256": "0" * 64}
     render = committed(run, "render", {"images": [{**row, **drawn} for row in where]})
     (part,) = [part for part in run.parts.scorers if part.name == "likeness"]

@@ -92,7 +92,8 @@ def database(prompts: list[Row], verdicts: list[Row], images: list[Row]) -> duck
         con.execute(text)
     con.execute(schema.views_sql())
     plan = [
-        {key: row[key] for key in ("image_id", "prompt_id", "take", "seed", "teacher")} | {"bucket": 0}
+        {key: row[key] for key in ("image_id", "prompt_id", "take", "seed", "teacher")}
+        | {"bucket": 0, "round": 0, "fixed": True}
         for row in images
     ]
     for table, rows in (("prompts", prompts), ("verdicts", verdicts), ("images", images), ("render_plan", plan)):
@@ -391,10 +392,3 @@ def test_a_gap_in_the_pictures_or_scores_is_refused(tmp_path: Path, tiny: Any) -
         con.execute("DELETE FROM images")
         with pytest.raises(StoreFault, match="1 planned pictures are not rendered and 0 scores"):
             select.decide(con, run)
-
-
-def test_the_policy_table_has_a_row_for_each_gate_and_axis(tmp_path: Path, tiny: Any) -> None:
-    rows = select.policy_rows(run_of(tmp_path, tiny).recipe)
-    gates = [("not_black", AXES), ("sharp", AXES[:1]), ("colours", AXES), ("reads", AXES[2:])]
-    assert [(row["gate"], row["axis"]) for row in rows] == [(gate, axis) for gate, axes in gates for axis in axes]
-    schema.conform("policy", pa.Table.from_pylist(rows, schema=schema.arrow_schema("policy")))

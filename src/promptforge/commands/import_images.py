@@ -15,6 +15,7 @@ from promptforge.commands.import_options import Import
 from promptforge.errors import ConfigError
 from promptforge.files import put
 from promptforge.flows.params import CurateParams
+from promptforge.policy import Quota
 from promptforge.store import Store
 from promptforge.teachers.importing.sets import ImportSet, read_set
 
@@ -48,7 +49,7 @@ def params_of_own(path: str, options: Import, recipe: str, out: str | None, sett
     root = Path(out) if out else Path("runs") / recipes.validate(recipes.read(recipe), recipe).name
     _check_apart(path, root)
     source = _write_prompts(path, options, root)
-    everything = dict.fromkeys(recipes.Quota.model_fields, "all")  # nobody imports pictures to have them left over
+    everything = dict.fromkeys(Quota.model_fields, "all")  # nobody imports pictures to have them left over
     chosen = [*_chosen(path, options), f"sources=[{toml(source)}]", f"select.quota={toml(everything)}"]
     return runs.make_params(recipe=recipe, out=str(root), settings=[*chosen, *settings])
 

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from promptforge.recipe import Gate
+from promptforge.policy import Gate
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
 from promptforge.stages.run import Row, Run

@@ -30,7 +30,7 @@ from promptforge.schema import arrow_schema
 from promptforge.stages.run import Row, Run, Tally, Unit, digest_columns
 from promptforge.store import Commit
 
-VERSION = 1
+VERSION = 2
 ENCODERS = 2  # threads; lossless WebP of 1024 px takes 45 ms, and a picture at least as long on any GPU
 LOOK_AHEAD = 4  # pictures drawn and not yet handed over, so that encoding never holds the teacher up
 SCORED_TOGETHER = 16  # pictures that are measured at once, where that is done here
@@ -113,6 +113,8 @@ def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
                 "seed": records.noise_seed(group, take, recipe.seed),
                 "teacher": run.teacher_fingerprint,
                 "bucket": int(prompt[:8], 16) % n_buckets,
+                "round": 0,
+                "fixed": True,
             }
             for prompt, group in chosen
             for take in range(recipe.render.takes)

@@ -10,19 +10,16 @@ that came too late because a cap held it back is not needed for that reason.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from promptforge import catalog, records
-from promptforge.errors import StoreFault
-from promptforge.recipe import Recipe
 from promptforge.records import AXES
 from promptforge.schema import arrow_schema
+from promptforge.stages.judging.takes import judge, policy_rows
 from promptforge.stages.render import ELIGIBLE, wanted
 from promptforge.stages.run import Run, Unit, digest_columns
-from promptforge.stages.score import wanted_scores
 from promptforge.store import Commit
 
 VERSION = 1
@@ -44,43 +41,6 @@ READS = {
     "images": ["image_id", "error"],
     "scores": ["image_id", "scorer", "digest", "metric", "value", "detail"],
 }
-
-# Each picture of the plan with the gates that it fails, in the recipe's order; a metric that does not apply passes.
-_TAKES = """
-CREATE TEMP TABLE takes AS
-WITH failed AS (
-    SELECT r.image_id, g.position, g.gate, g.decision
-    FROM render_plan r
-    JOIN kept k ON k.prompt_id = r.prompt_id
-    JOIN gates g ON g.axis = k.axis
-    JOIN in_force f ON f.image_id = r.image_id AND f.scorer = g.scorer
-    JOIN scores s ON s.image_id = f.image_id AND s.scorer = f.scorer AND s.digest = f.digest AND s.metric = g.metric
-    WHERE s.value < g.minimum OR s.value > g.maximum
-        OR (g.one_of IS NOT NULL AND NOT coalesce(list_contains(g.one_of, s.detail), false))
-)
-SELECT r.image_id, r.prompt_id, r.take, i.error,
-    count(f.gate) AS n_failed,
-    count(f.gate) FILTER (f.decision = 'keep_prompt') AS n_refused,
-    arg_min(f.gate, f.position) AS first_failed,
-    arg_min(f.gate, f.position) FILTER (f.decision = 'keep_prompt') AS first_refused
-FROM render_plan r
-JOIN images i ON i.image_id = r.image_id
-LEFT JOIN failed f ON f.image_id = r.image_id
-GROUP BY r.image_id, r.prompt_id, r.take, i.error
-"""
-
-_BEST = """
-CREATE TEMP TABLE best AS
-SELECT prompt_id,
-    first(image_id ORDER BY error IS NOT NULL, n_failed, take) AS image_id,
-    first(CASE WHEN error IS NOT NULL THEN 'render_error' ELSE first_failed END
-          ORDER BY error IS NOT NULL, n_failed, take) AS image_reason,
-    first(CASE WHEN error IS NOT NULL THEN 'render_error' ELSE first_refused END
-          ORDER BY error IS NOT NULL, n_refused, take) AS refusal,
-    count(*)::INTEGER AS n_takes,
-    (count(*) FILTER (error IS NULL AND n_failed = 0))::INTEGER AS n_passed
-FROM takes GROUP BY prompt_id
-"""
 
 # `beyond`: policy images renders only so many, so nobody has seen what comes after them. `left_over`: never taken.
 _SELECTION = """
@@ -120,25 +80,6 @@ FROM decided ORDER BY prompt_id
 """
 
 
-def policy_rows(recipe: Recipe) -> list[dict[str, Any]]:
-    """Rows of the table policy: one for each gate and axis, in the recipe's order."""
-    return [
-        {
-            "gate": name,
-            "decision": gate.decision,
-            "axis": str(axis),
-            "scorer": gate.scorer,
-            "metric": gate.metric,
-            "minimum": gate.min,
-            "maximum": gate.max,
-            "one_of": None if gate.one_of is None else list(gate.one_of),
-            "validated": gate.validated,
-        }
-        for name, gate in recipe.select.gates.items()
-        for axis in gate.axes
-    ]
-
-
 def unit(run: Run, commits: Sequence[Commit]) -> Unit:
     """The work of the whole run over the commits of text, dedup, plan, render and score."""
     digest = records.digest_of(
@@ -172,25 +113,7 @@ def decide(con: duckdb.DuckDBPyConnection, run: Run) -> pa.Table:
             "most": pa.array(wanted(run.recipe).values(), pa.int64()),
         }
     )
-    gates = pa.Table.from_pylist(policy_rows(run.recipe), schema=arrow_schema("policy"))
-    gates = gates.append_column("position", pa.array(range(gates.num_rows), pa.int64()))
     con.register("limits", limits)
-    con.register("gates", gates)
     con.execute(f"CREATE TEMP TABLE eligible AS {ELIGIBLE}")
-    con.execute(f"CREATE TEMP TABLE in_force AS {wanted_scores(run.parts.scorers)}")
-    _check_complete(con)
-    con.execute(_TAKES)
-    con.execute(_BEST)
+    judge(con, run)
     return con.sql(_SELECTION, params={"policy": run.recipe.select.policy}).to_arrow_table()
-
-
-def _check_complete(con: duckdb.DuckDBPyConnection) -> None:
-    """Raise StoreFault where a planned picture or a wanted score is not there: a decision would rest on a gap."""
-    ((unmade,),) = con.sql("SELECT count(*) FROM render_plan ANTI JOIN images USING (image_id)").fetchall()
-    ((unscored,),) = con.sql(
-        "SELECT count(*) FROM in_force ANTI JOIN scores USING (image_id, scorer, digest)"
-    ).fetchall()
-    if unmade or unscored:
-        raise StoreFault(
-            f"{unmade} planned pictures are not rendered and {unscored} scores not measured; run render and score"
-        )

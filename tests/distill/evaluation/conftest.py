@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from promptforge.schema import arrow_schema
+from promptforge.stages.judging.takes import policy_rows
 from promptforge.stages.publish import publish
-from promptforge.stages.select import policy_rows
 from tests.stages.publishing.conftest import a_prompt, a_run, committed
 
 TEXTS = {

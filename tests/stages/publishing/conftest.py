@@ -22,11 +22,11 @@ from promptforge.records import canonical_json, content_id, image_id, noise_seed
 from promptforge.schema import arrow_schema
 from promptforge.scorers import technical, text
 from promptforge.sources import files
+from promptforge.stages.judging.takes import policy_rows
 from promptforge.stages.parts import Part, Parts
 from promptforge.stages.publish import publish
 from promptforge.stages.render import encode
 from promptforge.stages.run import Run
-from promptforge.stages.select import policy_rows
 from promptforge.store import Commit, Store
 from promptforge.teachers import canvas
 
@@ -117,7 +117,7 @@ def fill(run: Run, *, pictures: bool = True, cuts: int = 2, side: int = 24) -> l
         if drawn:
             encoded = encode(a_picture(number, side))
             plan.append({"image_id": name, "prompt_id": row["prompt_id"], "take": 0, "seed": seed, "teacher": teacher})
-            plan[-1]["bucket"] = number % 2
+            plan[-1] |= {"bucket": number % 2, "round": 0, "fixed": True}
             images.append(
                 {
                     **plan[-1],
@@ -130,7 +130,8 @@ def fill(run: Run, *, pictures: bool = True, cuts: int = 2, side: int = 24) -> l
                     "truth": None,
                 }
             )
-            del images[-1]["bucket"]
+            for column in ("bucket", "round", "fixed"):
+                del images[-1][column]
             images[-1]["sha256"] = hashlib.sha256(encoded).hexdigest()
             pixels.append({"image_id": name, "encoded": encoded})
             scores += scores_of(run, row, name, number, misread)

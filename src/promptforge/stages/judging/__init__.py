@@ -1,0 +1,1 @@
+"""Pictures against the gates of a policy."""
