@@ -32,7 +32,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,13 @@ def ours(rows: Rows, name: str) -> Callable[[Path], object]:
     per_file = -(-len(rows) // FILES)
 
     def write(folder: Path) -> None:
-        for number in range(FILES):
+        def groups(number: int) -> Iterator[pa.Table]:
             part = slice(number * per_file, (number + 1) * per_file)
             pictures = (row["image"] for row in rows[part])
-            groups = shards.picture_groups(table.slice(part.start, per_file), schema, pictures, "webp")
-            shards.write_parquet(folder / f"data/train-{number:05d}-of-{FILES:05d}.parquet", schema, groups)
+            return shards.picture_groups(table.slice(part.start, per_file), schema, pictures, "webp")
+
+        names = {f"data/train-{number:05d}-of-{FILES:05d}.parquet": number for number in range(FILES)}
+        shards.write_files(folder, {name: (schema, partial(groups, number)) for name, number in names.items()})
 
     return write
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -119,41 +120,55 @@ def _schemas(content: Content) -> dict[str, pa.Schema]:
 
 def _write_shards(run: Run, commits: Sequence[Commit], content: Content, fresh: Path) -> dict[str, Written]:
     schemas = _schemas(content)
-    files: dict[str, Written] = {}
+    text, rich = schemas["prompts"], schemas.get("data")
+    todo: dict[str, tuple[pa.Schema, Callable[[], Iterator[pa.Table]]]] = {}
     for split in SPLITS:
         rows = content.index.filter(pc.equal(content.index["split"], split))
         n_files = -(-rows.num_rows // shards.PROMPTS_PER_FILE)
         for number in range(n_files):
-            name = f"prompts/{split}-{number:05d}-of-{n_files:05d}.parquet"
             piece = rows.slice(number * shards.PROMPTS_PER_FILE, shards.PROMPTS_PER_FILE)
-            groups = shards.text_groups(piece, schemas["prompts"])
-            files[name] = shards.write_parquet(fresh / name, schemas["prompts"], groups)
-    shown = content.index.filter(content.index["keep_image"])
-    if shown.num_rows:
-        encoded = _encoded(run, commits, content, shown)
-        suffix = run.recipe.publish.format
+            name = f"prompts/{split}-{number:05d}-of-{n_files:05d}.parquet"
+            todo[name] = (text, partial(shards.text_groups, piece, text))
+    if rich is not None:
+        shown = content.index.filter(content.index["keep_image"])
+        pictures = _Pictures(run, commits, content, shown)
         start = 0
         for entry in pc.value_counts(shown["file"]).to_pylist():  # in order of appearance, and rows of a file adjoin
             name, count = entry["values"], entry["counts"]
-            some = islice(encoded, count)
-            groups = shards.picture_groups(shown.slice(start, count), schemas["data"], some, suffix)
-            files[name] = shards.write_parquet(fresh / name, schemas["data"], groups)
+            todo[name] = (rich, partial(_groups, shown, rich, pictures, range(start, start + count)))
             start += count
+    files = shards.write_files(fresh, todo)
     for folder in schemas:
         if (fresh / folder).is_dir():
             fsync_folder(fresh / folder)
     return files
 
 
-def _encoded(run: Run, commits: Sequence[Commit], content: Content, shown: pa.Table) -> Iterator[bytes]:
-    """The picture of each of these rows in order; those of the set that is added to as they are there."""
-    own = content.own(shown)
-    pictures = shards.Pictures(run.store, commits, shown.filter(own))
-    encode = shards.as_png if run.recipe.publish.format == "png" else bytes
-    mine = (encode(pictures[row]) for row in range(pc.sum(own, min_count=0).as_py()))
-    theirs = iter(()) if run.extended is None else run.extended.pictures(shown.filter(pc.invert(own))["prompt_id"])
-    for is_own in own.to_pylist():
-        yield next(mine if is_own else theirs)
+def _groups(shown: pa.Table, schema: pa.Schema, pictures: _Pictures, rows: range) -> Iterator[pa.Table]:
+    """Row groups of the file with these rows of `shown`."""
+    encoded = (pictures[row] for row in rows)
+    return shards.picture_groups(shown.slice(rows.start, len(rows)), schema, encoded, pictures.suffix)
+
+
+class _Pictures:
+    """The published picture of each of these rows; those of the set that is added to as they are there."""
+
+    def __init__(self, run: Run, commits: Sequence[Commit], content: Content, shown: pa.Table) -> None:
+        own = content.own(shown)
+        self.suffix = run.recipe.publish.format
+        self._is_own = own.to_numpy()
+        self._place = np.where(self._is_own, np.cumsum(self._is_own), np.cumsum(~self._is_own)) - 1
+        self._mine = shards.Pictures(run.store, commits, shown.filter(own))
+        theirs = shown.filter(pc.invert(own))["prompt_id"]
+        self._theirs = run.extended.pictures(theirs) if run.extended is not None else None
+
+    def __getitem__(self, row: int) -> bytes:
+        place = int(self._place[row])
+        if self._is_own[row]:
+            encoded = self._mine[place]
+            return shards.as_png(encoded) if self.suffix == "png" else encoded
+        assert self._theirs is not None
+        return self._theirs[place]
 
 
 def _manifest(run: Run, content: Content, schemas: Mapping[str, pa.Schema], files: Mapping[str, Written]) -> str:

@@ -1,8 +1,8 @@
 """The Parquet files of dataset/: what a row holds and how files are written.
 
 Row groups are flushed at 64 MiB of pictures or 256 rows: a loader's worker holds one, and viewers refuse more than
-286 MiB. Pictures lie uncompressed in their column; everything else is ZSTD. No more than one row group of pictures is
-in memory, whatever the size of the data set.
+286 MiB. Pictures lie uncompressed in their column; everything else is ZSTD. No more than one row group of pictures a
+file that is being written is in memory, whatever the size of the data set.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hashlib
 import io
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from PIL import Image
 
 from promptforge.errors import StoreFault
 from promptforge.files import sha256_file
+from promptforge.models.torch_setup import n_cores
 from promptforge.stages.render import decode
 from promptforge.store import Commit, Store
 
@@ -59,6 +61,7 @@ INDEX_COLUMNS = ("split", "keep_image", "image_reason", "sha256", "file", "file_
 ROW_GROUP_BYTES = 64 * 2**20
 ROW_GROUP_ROWS = 256
 TEXT_GROUP_ROWS = 16_384  # some 8 MB of prompts
+WRITERS = 4  # files at once, one a core: sums, encoding and the disk leave the GIL; each holds a row group or two
 PROMPTS_PER_FILE = 1_000_000  # some 300 MB
 
 # Chunks that move with the content: an edited data set shares most of its bytes with the one before.
@@ -124,6 +127,24 @@ def write_parquet(path: Path, schema: pa.Schema, groups: Iterable[pa.Table]) -> 
                 arrow_bytes += group.nbytes
         os.fsync(stream.fileno())
     return Written(sink.size, sink.sha256.hexdigest(), rows, arrow_bytes)
+
+
+def write_files(
+    folder: Path, files: Mapping[str, tuple[pa.Schema, Callable[[], Iterable[pa.Table]]]]
+) -> dict[str, Written]:
+    """`write_parquet` for each name (schema, row groups), several at once; the first fault is raised, the rest left."""
+
+    def write(name: str) -> Written:
+        schema, groups = files[name]
+        return write_parquet(folder / name, schema, groups())
+
+    with ThreadPoolExecutor(min(WRITERS, n_cores()), thread_name_prefix="write") as pool:
+        waiting = {name: pool.submit(write, name) for name in files}
+        try:
+            return {name: future.result() for name, future in waiting.items()}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 class _Summed(io.RawIOBase):

@@ -1,7 +1,7 @@
 """The published data set that a run adds to: its rows keep ids, splits, scores and the bytes of their pictures.
 
 Taken is only a set whose files are those of its manifest, by SHA-256. Its rows are held as index.parquet holds them,
-some 1 KB each; of its pictures one at a time is read, out of the file that holds it.
+some 1 KB each; of its pictures each is read when it is wanted, out of the file that holds it.
 
 Refused: other columns, another encoding of pictures, rows in another split than today's reserved words demand, and
 pictures of another teacher, unless [publish] other_teacher takes them. Carried: its scores, gates and policy as they
@@ -11,7 +11,7 @@ were, stated in the manifest.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,18 +119,10 @@ class Extended:
         names, written = some["prompt_id"].to_pylist(), some["text"].to_pylist()
         return {name: texts.fold_key(text) for name, text in zip(names, written, strict=True)}
 
-    def pictures(self, prompts: pa.ChunkedArray) -> Iterator[bytes]:
-        """The picture of each of these prompts, in order, as it was published; 12 bytes a picture are kept."""
+    def pictures(self, prompts: pa.ChunkedArray) -> Pictures:
+        """The pictures of these prompts by their number among them, as they were published."""
         rows = self.index.take(pc.index_in(prompts, value_set=self.index["prompt_id"].combine_chunks()))
-        known: dict[str, tuple[Path, np.ndarray, np.ndarray]] = {}
-        for name, number in zip(rows["file"].to_pylist(), rows["file_row"].to_pylist(), strict=True):
-            if name not in known:
-                path = checked(self.root / name, self.manifest["files"][name]["sha256"])
-                known[name] = (path, *value_places(path, "image.bytes"))
-            path, offsets, sizes = known[name]
-            with path.open("rb") as stream:
-                stream.seek(int(offsets[number]))
-                yield stream.read(int(sizes[number]))
+        return Pictures(self, rows)
 
     def statement(self, taken: pa.Table) -> dict[str, Any]:
         """What the manifest and the card say of it; `taken` are the rows that were taken over."""
@@ -169,3 +161,27 @@ def _read(path: Path) -> tuple[Mapping[str, Any], str]:
     if lost:
         raise SourceFault(f"{path}: not the manifest of a published data set, it lacks {lost[0]!r}; fetch it again")
     return found, sha256
+
+
+class Pictures:
+    """Encoded pictures out of published files, each file checked once; 16 bytes a picture are kept. For any thread."""
+
+    def __init__(self, published: Extended, rows: pa.Table) -> None:
+        within = rows["file_row"].to_numpy()
+        names = rows["file"].combine_chunks().dictionary_encode()
+        self._file = names.indices.to_numpy()
+        self._paths: list[Path] = []
+        self._offset = np.zeros(rows.num_rows, dtype=np.int64)
+        self._size = np.zeros(rows.num_rows, dtype=np.int32)
+        for number, name in enumerate(names.dictionary.to_pylist()):
+            path = checked(published.root / name, published.manifest["files"][name]["sha256"])
+            offsets, sizes = value_places(path, "image.bytes")
+            here = self._file == number
+            self._paths.append(path)
+            self._offset[here], self._size[here] = offsets[within[here]], sizes[within[here]]
+
+    def __getitem__(self, number: int) -> bytes:
+        """The picture of the n-th row that this was made for."""
+        with self._paths[int(self._file[number])].open("rb") as stream:
+            stream.seek(int(self._offset[number]))
+            return stream.read(int(self._size[number]))
