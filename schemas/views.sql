@@ -117,6 +117,27 @@ SELECT stage, sum(n_rows) AS n_rows, sum(seconds) AS seconds, sum(n_rows) / null
 FROM cost GROUP BY stage ORDER BY seconds DESC;
 COMMENT ON VIEW cost_by_stage IS 'Clock time by stage over every run of this folder.';
 
+CREATE VIEW take_yield AS
+WITH counted AS (
+    SELECT o.axis, o.fixed, t.take, count(*) AS n_prompts,
+        count(*) FILTER (o.n_takes > t.take AND (o.first_pass IS NULL OR o.first_pass >= t.take)) AS n_tried,
+        count(*) FILTER (o.first_pass = t.take) AS n_new,
+        count(*) FILTER (o.first_pass <= t.take) AS n_passed
+    FROM take_outcomes o
+    JOIN (SELECT fixed, unnest(range(max(n_takes)))::INTEGER AS take FROM take_outcomes GROUP BY fixed) t
+        ON t.fixed = o.fixed
+    GROUP BY CUBE (o.axis), o.fixed, t.take
+), price AS (
+    SELECT sum(seconds) / nullif(sum(n_rows), 0) AS seconds FROM cost WHERE stage = 'render'
+)
+SELECT coalesce(axis, 'all') AS axis, fixed, take, n_tried, n_new, n_new / nullif(n_tried, 0) AS new_share,
+    n_prompts, n_passed / n_prompts AS passed_share,
+    n_tried / nullif(n_new, 0) AS renders_each,
+    n_tried * price.seconds / nullif(n_new, 0) AS seconds_each
+FROM counted CROSS JOIN price WHERE n_tried > 0
+ORDER BY axis, fixed, take;
+COMMENT ON VIEW take_yield IS 'What each take brought, from take 0: prompts without a pass before it that were tried (n_tried), how many of these passed first at it (n_new), share of all prompts that passed up to it, renders and seconds of drawing for each that it brought. Fixed: prompts of which every take was wanted, tried on as if they had stopped; the others stopped at their first pass, or where a quota or budget was reached.';
+
 CREATE VIEW llm_cost AS
 SELECT task, model, sum(n_requests)::BIGINT AS n_requests, sum(n_tokens_in)::BIGINT AS n_tokens_in,
     sum(n_tokens_out)::BIGINT AS n_tokens_out, sum(seconds) AS seconds,
@@ -145,3 +166,34 @@ FROM gap_cells g
 LEFT JOIN got ON got.axis = g.axis AND got.words = g.words AND got.category IS NOT DISTINCT FROM g.category
 ORDER BY g.axis, g.factor DESC, g.category, g.words;
 COMMENT ON VIEW gap_refill IS 'Cells by how far the student is off, with the share that student_gap wants for each and what was accepted.';
+
+CREATE VIEW plan_against_actual AS
+WITH done AS (
+    SELECT p.row_id, p.axis, k.row_id IS NOT NULL AS is_kept, s.keep_prompt, d.prompt_id IS NOT NULL AS is_published,
+        d.keep_image
+    FROM prompts p
+    LEFT JOIN kept k ON k.row_id = p.row_id
+    LEFT JOIN selection s ON s.row_id = p.row_id
+    LEFT JOIN published d ON d.prompt_id = s.prompt_id
+), drawn AS (
+    SELECT k.axis, r.prompt_id, i.error FROM render_plan r JOIN images i USING (image_id) JOIN kept k ON k.prompt_id = r.prompt_id
+), actual AS (
+    SELECT 'candidates' AS item, axis, count(*) AS actual FROM done GROUP BY axis
+    UNION ALL SELECT 'kept', axis, count(*) FILTER (is_kept) FROM done GROUP BY axis
+    UNION ALL SELECT 'prompts', axis, count(DISTINCT prompt_id) FROM drawn GROUP BY axis
+    UNION ALL SELECT 'pictures', axis, count(*) FROM drawn GROUP BY axis
+    UNION ALL SELECT 'accepted', axis, count(*) FILTER (keep_prompt) FROM done GROUP BY axis
+    UNION ALL SELECT 'published', axis, count(*) FILTER (is_published) FROM done GROUP BY axis
+    UNION ALL SELECT 'usable', axis, count(*) FILTER (is_published AND keep_image) FROM done GROUP BY axis
+), known AS (
+    SELECT 'rows' AS part, item, axis, actual FROM actual WHERE axis IS NOT NULL
+    UNION ALL SELECT 'rows', item, NULL, sum(actual) FROM actual GROUP BY item
+    UNION ALL SELECT 'time', stage, NULL, sum(seconds) FROM cost GROUP BY stage
+)
+SELECT f.part, f.item, f.axis, f.unit, f.low, f.expected, f.high, f.basis, coalesce(k.actual, 0)::DOUBLE AS actual,
+    f.expected / nullif(k.actual, 0) - 1 AS error_share
+FROM forecast f
+LEFT JOIN known k ON k.part = f.part AND k.item = f.item AND k.axis IS NOT DISTINCT FROM f.axis
+WHERE f.part = 'rows' OR (f.part = 'time' AND f.unit = 'seconds' AND f.item <> 'all')
+ORDER BY f.part, f.item, f.axis;
+COMMENT ON VIEW plan_against_actual IS 'The saved forecast beside what came: rows by stage and axis, clock time by stage over every run of this folder; error_share is expected / actual - 1. Disk is compared by promptforge plan --against.';

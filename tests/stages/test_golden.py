@@ -111,7 +111,7 @@ STAGES = {
     "dedup": (1, "6a541c2456b3aada"),
     "decontaminate": (2, "a6aea71e351cc8d0"),
     "render": (2, "e056e71d9ac91ea7"),
-    "select": (1, "2c1c0d49a7c72142"),
+    "select": (2, "2c1c0d49a7c72142"),
 }
 
 

@@ -20,15 +20,17 @@ from promptforge.schema import arrow_schema
 from promptforge.stages.judging.takes import judge, policy_rows
 from promptforge.stages.render import ELIGIBLE, wanted
 from promptforge.stages.run import Run, Unit, digest_columns
+from promptforge.stages.teachability import measure
 from promptforge.store import Commit
 
-VERSION = 1
+VERSION = 2
 
 READS = {
     "prompts": [
         "row_id",
         "prompt_id",
         "axis",
+        "category",
         "split_group",
         "split",
         "stream_order",
@@ -37,7 +39,7 @@ READS = {
     ],
     "verdicts": ["row_id", "verdict"],
     "arrangement": ["row_id", "place", "turn", "held", "left_over"],
-    "render_plan": ["image_id", "prompt_id", "take"],
+    "render_plan": ["image_id", "prompt_id", "take", "fixed"],
     "images": ["image_id", "error"],
     "scores": ["image_id", "scorer", "digest", "metric", "value", "detail"],
 }
@@ -96,8 +98,11 @@ def unit(run: Run, commits: Sequence[Commit]) -> Unit:
         with catalog.connect(run.store, commits) as con:
             selection = decide(con, run)
             measured = con.sql("SELECT image_id, scorer, digest FROM in_force ORDER BY ALL").to_arrow_table()
+            takes = measure.outcomes(con)
+            teachability = measure.teachability(con, takes)
         policy = pa.Table.from_pylist(policy_rows(run.recipe), schema=arrow_schema("policy"))
         tables = {"policy": policy, "selection": selection, "measured": measured}
+        tables |= {"take_outcomes": takes, "teachability": teachability}
         return tables, {"rows": selection.num_rows}
 
     return Unit("select", "all", digest, make)
