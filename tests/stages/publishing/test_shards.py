@@ -6,6 +6,7 @@ import hashlib
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +30,7 @@ def test_the_sum_and_size_of_a_file_are_those_on_disk_and_its_rows_come_back(tmp
 def test_files_that_are_written_at_once_have_the_bytes_of_files_written_one_by_one(tmp_path: Path) -> None:
     plain = pa.schema([("text", pa.string())])
     tables = {f"{number}.parquet": pa.table({"text": [f"row {number}"] * (number + 1)}) for number in range(9)}
-    todo = {name: (plain, partial(list, [table])) for name, table in tables.items()}
+    todo: Any = {name: (plain, partial(list, [table])) for name, table in tables.items()}
     made = shards.write_files(tmp_path / "many", todo)
     for name, table in tables.items():
         assert made[name] == shards.write_parquet(tmp_path / "one" / name, plain, [table])
