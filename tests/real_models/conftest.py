@@ -10,18 +10,6 @@ from .runs import Models, Reference, Writer
 
 
 @pytest.fixture(scope="session")
-def one_thread():
-    """Two threads on tensors this small spend their time waiting for each other."""
-    from promptforge.models.torch_setup import load_torch
-
-    torch = load_torch()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
 def shared(tmp_path_factory) -> Path:
     """A folder that the workers of the suite share: the first makes what lies in it, the others wait."""
     base = tmp_path_factory.getbasetemp()

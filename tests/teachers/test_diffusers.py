@@ -16,6 +16,7 @@ from promptforge.teachers import diffusers as teachers
 
 pytestmark = [
     pytest.mark.models,
+    pytest.mark.usefixtures("one_thread"),
     # diffusers reads every pipeline to choose one, and one of them still uses TorchScript
     pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning"),
 ]
@@ -29,16 +30,6 @@ JOBS = tuple(
     )
 )
 TEXT = "a red cat under a small tree"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Two threads on tensors this small spend their time waiting for each other."""
-    torch = load_torch()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,18 +28,6 @@ class Drawn:
         """The data set in a format's form."""
         run_export(form, self.root / "dataset", None, out, list(settings))
         return out
-
-
-@pytest.fixture(scope="session")
-def one_thread() -> Iterator[None]:
-    """Two threads on tensors this small spend their time waiting for each other."""
-    from promptforge.models.torch_setup import load_torch
-
-    torch = load_torch()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

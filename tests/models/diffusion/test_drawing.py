@@ -12,21 +12,12 @@ from promptforge.protocols import Rendering, RenderJob
 
 pytestmark = [
     pytest.mark.models,
+    pytest.mark.usefixtures("one_thread"),
     # diffusers reads every pipeline to choose one, and one of them still uses TorchScript
     pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning"),
 ]
 
 JOBS = tuple(RenderJob(text, seed) for seed, text in enumerate(["a red cat", "a blue dog", "a tree", "the sea"]))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Two threads on tensors this small spend their time waiting for each other."""
-    torch = load_torch()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

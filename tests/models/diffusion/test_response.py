@@ -12,22 +12,12 @@ from promptforge.models.diffusion.settings import Settings
 from promptforge.models.torch_setup import load_torch
 from promptforge.records import noise_seed
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 
 TEACHER = {"dtype": "fp32", "size": 64, "steps": 4, "guidance": 3.5, "max_sequence_length": 48}
 SETTINGS = ResponseSettings(timesteps=(0.0, 0.5), reference="a plain picture", shuffles=2, nonvisual=3, word_swap_px=64)
 LONG = "a red fox under a tree, in deep snow, oil painting of a winter day"
 SIGN = 'a wooden sign that says "OPEN" on a wall'
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Two threads on tensors this small spend their time waiting for each other."""
-    torch = load_torch()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=["flux", "sd3"])

@@ -24,10 +24,6 @@ class Pieces:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def has(self, kind: str, identity: Any) -> bool:
-        """Whether it is there."""
-        return self._path(kind, identity).is_file()
-
     def table(self, kind: str, identity: Any, make: Callable[[], pa.Table]) -> pa.Table:
         """The piece of this identity, made where it is not there. Raises StoreFault where its file is damaged."""
         path = self._path(kind, identity)
