@@ -21,6 +21,7 @@ from promptforge.stages.coverage.settings import ALL
 from promptforge.stages.coverage.shown import HEADS, LEGEND, percent, written
 from promptforge.stages.run import Run
 from promptforge.stages.shards import INDEX_COLUMNS, PICTURE_COLUMNS, PROMPT_COLUMNS, SPLITS, Written
+from promptforge.stages.teachability import shown
 
 #: Share of natural captions of image quality below which the card's first lines say so.
 NATURAL = 0.7
@@ -41,6 +42,7 @@ _DOCUMENTED_AT = {
     "text": ("prompts", "text_clean"),
     "n_takes": ("selection", "n_takes"),
     "n_passed": ("selection", "n_passed"),
+    **shown.DOCUMENTED_AT,
     "split": ("selection", "split"),
     "keep_image": ("selection", "keep_image"),
     "image_reason": ("selection", "image_reason"),
@@ -262,6 +264,7 @@ def _figures(run: Run, content: Content) -> list[str]:
         "## Categories",
         _table(("axis", "category", "prompts", "pictures"), figures["coverage"]),
         *_coverage(content),
+        *shown.on_card(figures["teachability"]),
         "## From candidates to prompts",
         "Every input row is in one column. not_selected: a gate or its split group refused it; not_needed: the quota"
         " was full before it.",

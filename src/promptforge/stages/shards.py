@@ -52,7 +52,12 @@ PROMPT_COLUMNS = (
     "n_chars",
     "n_takes",
     "n_passed",
+    "teachability",
+    "teachability_low",
+    "teachability_high",
 )
+#: Of these, columns that sets of promptforge 0.1 may lack: null there.
+LATER_COLUMNS = ("teachability", "teachability_low", "teachability_high")
 #: Further columns of data/, beside the picture and its scores.
 PICTURE_COLUMNS = ("image_id", "take", "seed", "width", "height", "teacher", "teacher_licence")
 #: Columns that only index.parquet has.

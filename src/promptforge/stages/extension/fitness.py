@@ -11,13 +11,14 @@ from promptforge.errors import ConfigError
 from promptforge.stages.dataset_faults import reserved_faults
 from promptforge.stages.extension.published import MANIFEST, Extended
 from promptforge.stages.run import DATASET, Run
-from promptforge.stages.shards import INDEX_COLUMNS, PICTURE_COLUMNS, PROMPT_COLUMNS
+from promptforge.stages.shards import INDEX_COLUMNS, LATER_COLUMNS, PICTURE_COLUMNS, PROMPT_COLUMNS
 
 
 def require_fit(run: Run, extended: Extended) -> None:
     """Raise SourceFault where the set is not whole, ConfigError where it cannot be one with what this run makes."""
     seen = extended.manifest["columns"].get("index", {})
-    lost = [name for name in (*PROMPT_COLUMNS, *PICTURE_COLUMNS, *INDEX_COLUMNS) if name not in seen]
+    wanted = (*PROMPT_COLUMNS, *PICTURE_COLUMNS, *INDEX_COLUMNS)
+    lost = [name for name in wanted if name not in seen and name not in LATER_COLUMNS]
     if lost:
         raise _refused(
             extended,
