@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from promptforge.models import weights
+from tests.loopback import Silent, serving
 
 Ask = Callable[..., tuple[int, str, str]]
 Doctor = Callable[..., tuple[int, list[dict[str, Any]]]]
@@ -166,7 +166,7 @@ def test_an_import_without_its_pictures_is_told_how_to_begin(doctor: Doctor, bar
     assert doctor("--recipe", "imported")[0] == 0
 
 
-class Models(BaseHTTPRequestHandler):
+class Models(Silent, BaseHTTPRequestHandler):
     """A server of models; what the path begins with says how it behaves."""
 
     seen: list[tuple[str, str | None]] = []  # noqa: RUF012
@@ -182,20 +182,12 @@ class Models(BaseHTTPRequestHandler):
         body = {"good": b'{"data": [{"id": "writer"}]}', "odd": b'{"models": []}'}
         self.wfile.write(body.get(kind, b"<html>"))
 
-    def log_message(self, *_: Any) -> None:
-        """Nothing on the screen."""
-
 
 @pytest.fixture
 def server() -> Iterator[str]:
     Models.seen.clear()
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Models)
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{found.server_port}"
-    found.shutdown()
-    thread.join()
-    found.server_close()
+    with serving(Models) as address:
+        yield address
 
 
 def asked(address: str, *more: str) -> list[str]:

@@ -8,9 +8,8 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ import pytest
 from promptforge.commands.export import run_export
 from promptforge.errors import ConfigError, StoreFault
 from promptforge.export.hub.push import pack
+from tests.loopback import Silent, serving
 from tests.stages.publishing.conftest import contents
 
 TOKEN = "hf_" + "x" * 34
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(Silent, BaseHTTPRequestHandler):
     """Repositories in memory; files of 1,000 bytes and more go by LFS, as on the hub (there from 10 MB, or Parquet)."""
 
     repositories: dict[str, dict[str, bytes]]
@@ -100,34 +100,21 @@ class Hub(BaseHTTPRequestHandler):
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def _answer(self, code: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(code)
-        for name, value in {**(headers or {}), "Content-Length": str(len(data))}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing on the screen."""
+        told = {"Content-Type": "application/json", **(headers or {})}
+        self.answer(code, told, json.dumps(body).encode())
 
 
 @pytest.fixture
-def hub() -> Iterator[ThreadingHTTPServer]:
+def hub() -> Iterator[str]:
     Hub.repositories, Hub.objects, Hub.log = {}, {}, []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Hub) as address:
+        yield address
 
 
-def _push(hub: ThreadingHTTPServer, *arguments: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+def _push(hub: str, *arguments: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
     """In a process of its own: the client reads the hub's address once, when it is imported."""
     environment = {
-        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}",
+        "HF_ENDPOINT": hub,
         "HF_TOKEN": token,
         "HF_HUB_DISABLE_XET": "1",
     }
@@ -135,9 +122,7 @@ def _push(hub: ThreadingHTTPServer, *arguments: str, token: str = TOKEN) -> subp
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_a_data_set_goes_up_in_one_commit_and_takes_the_place_of_what_was_there(
-    hub: ThreadingHTTPServer, dataset: Path
-) -> None:
+def test_a_data_set_goes_up_in_one_commit_and_takes_the_place_of_what_was_there(hub: str, dataset: Path) -> None:
     Hub.repositories["owner/set"] = {
         ".gitattributes": b"kept",
         "data/train-00000-of-00009.parquet": b"of an old version",
@@ -154,7 +139,7 @@ def test_a_data_set_goes_up_in_one_commit_and_takes_the_place_of_what_was_there(
     assert Hub.log.count("object") == objects  # nothing is sent twice
 
 
-def test_a_new_repository_is_private_unless_told_otherwise(hub: ThreadingHTTPServer, dataset: Path) -> None:
+def test_a_new_repository_is_private_unless_told_otherwise(hub: str, dataset: Path) -> None:
     assert "a new repository" in _push(hub, "owner/one", "--folder", str(dataset)).stdout
     assert _push(hub, "owner/two", "--folder", str(dataset), "--public").returncode == 0
     assert [line for line in Hub.log if line.startswith("create")] == [
@@ -163,20 +148,20 @@ def test_a_new_repository_is_private_unless_told_otherwise(hub: ThreadingHTTPSer
     ]
 
 
-def test_a_dry_run_sends_nothing(hub: ThreadingHTTPServer, dataset: Path) -> None:
+def test_a_dry_run_sends_nothing(hub: str, dataset: Path) -> None:
     done = _push(hub, "owner/set", "--folder", str(dataset), "--dry-run")
     assert done.returncode == 0
     assert "nothing was sent" in done.stdout
     assert (Hub.repositories, Hub.log) == ({}, [])
 
 
-def test_without_a_right_the_token_is_named(hub: ThreadingHTTPServer, dataset: Path) -> None:
+def test_without_a_right_the_token_is_named(hub: str, dataset: Path) -> None:
     done = _push(hub, "owner/set", "--folder", str(dataset), token="hf_" + "y" * 34)
     assert done.returncode == 2
     assert "owner/set: the hub refuses (401); set HF_TOKEN to a token" in done.stderr
 
 
-def test_an_export_can_be_pushed(hub: ThreadingHTTPServer, dataset: Path, tmp_path: Path) -> None:
+def test_an_export_can_be_pushed(hub: str, dataset: Path, tmp_path: Path) -> None:
     run_export("webdataset", dataset, None, tmp_path / "out", [])
     assert _push(hub, "owner/tars", "--folder", str(tmp_path / "out")).returncode == 0
     assert Hub.repositories["owner/tars"] == {**contents(tmp_path / "out"), ".gitattributes": b"kept"}

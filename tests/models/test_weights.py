@@ -11,9 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pytest
 
 from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.models import weights
+from tests.loopback import Silent, serving
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40
@@ -37,7 +37,7 @@ HALF = {
 }
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(Silent, BaseHTTPRequestHandler):
     """owner/good has files; owner/gated refuses them; owner/half has an index of which one shard is not there."""
 
     def do_HEAD(self) -> None:
@@ -50,13 +50,13 @@ class Hub(BaseHTTPRequestHandler):
         elif "resolve" in parts:
             self._file(f"{parts[0]}/{parts[1]}", parts[-1])
         else:
-            self._answer(404, {}, b"")
+            self.answer(404, {}, b"")
 
     def _info(self, repository: str, revision: str, is_tree: bool) -> None:
         if repository == "owner/none":
-            return self._answer(404, {"X-Error-Code": "RepoNotFound"}, b"{}")
+            return self.answer(404, {"X-Error-Code": "RepoNotFound"}, b"{}")
         if revision != REVISION:
-            return self._answer(404, {"X-Error-Code": "RevisionNotFound"}, b"{}")
+            return self.answer(404, {"X-Error-Code": "RevisionNotFound"}, b"{}")
         names = sorted(HALF if repository == "owner/half" else FILES)
         body: Any = {"id": repository, "sha": REVISION, "siblings": [{"rfilename": name} for name in names]}
         if is_tree:
@@ -65,36 +65,20 @@ class Hub(BaseHTTPRequestHandler):
                 {"type": "file", "path": name, "size": len(each), "oid": hashlib.sha1(each).hexdigest()}
                 for name, each in zip(names, data, strict=True)
             ]
-        return self._answer(200, {}, json.dumps(body).encode())
+        return self.answer(200, {}, json.dumps(body).encode())
 
     def _file(self, repository: str, name: str) -> None:
         if repository == "owner/gated":
-            return self._answer(401, {"X-Error-Code": "GatedRepo"}, b"")
+            return self.answer(401, {"X-Error-Code": "GatedRepo"}, b"")
         data = (HALF | FILES)[name]
         headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": REVISION}
-        return self._answer(200, headers, data)
-
-    def _answer(self, code: int, headers: dict[str, str], data: bytes) -> None:
-        self.send_response(code)
-        for name, value in {**headers, "Content-Length": str(len(data))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing on the screen."""
+        return self.answer(200, headers, data)
 
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Hub) as address:
+        yield address
 
 
 CODE = """

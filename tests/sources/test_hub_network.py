@@ -11,10 +11,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import urllib.parse
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from tests.loopback import Silent, serving
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40
@@ -51,7 +52,7 @@ REPOSITORIES: dict[str, dict[str, bytes]] = {
 }
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(Silent, BaseHTTPRequestHandler):
     """`sent` counts the bytes of files that left the server; `fails` makes it drop ranges of files."""
 
     sent = 0
@@ -64,14 +65,14 @@ class Hub(BaseHTTPRequestHandler):
         asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
         parts = self._path().split("/")
         if parts[4] != "paths-info":
-            return self._answer(404, {}, b"{}")
+            return self.answer(404, {}, b"{}")
         try:
             paths = json.loads(asked)["paths"]
         except ValueError:
             paths = urllib.parse.parse_qs(asked)["paths"]
         files = REPOSITORIES[f"{parts[2]}/{parts[3]}"]
         found = [self._entry(name, files[name]) for name in paths if name in files]
-        return self._answer(200, {}, json.dumps(found).encode())
+        return self.answer(200, {}, json.dumps(found).encode())
 
     def do_GET(self) -> None:
         parts = self._path().split("/")
@@ -80,7 +81,7 @@ class Hub(BaseHTTPRequestHandler):
         elif parts[0] == "datasets" and parts[3] == "resolve":
             self._file(f"{parts[1]}/{parts[2]}", parts[4], "/".join(parts[5:]))
         else:
-            self._answer(404, {}, b"")
+            self.answer(404, {}, b"")
 
     def _path(self) -> str:
         return urllib.parse.unquote(self.path.partition("?")[0]).strip("/")
@@ -90,9 +91,9 @@ class Hub(BaseHTTPRequestHandler):
 
     def _info(self, repository: str, revision: str, folder: str | None) -> None:
         if repository not in REPOSITORIES:
-            return self._answer(404, {"X-Error-Code": "RepoNotFound"}, b"{}")
+            return self.answer(404, {"X-Error-Code": "RepoNotFound"}, b"{}")
         if revision != REVISION:
-            return self._answer(404, {"X-Error-Code": "RevisionNotFound"}, b"{}")
+            return self.answer(404, {"X-Error-Code": "RevisionNotFound"}, b"{}")
         files = REPOSITORIES[repository]
         body: Any = {"id": repository, "sha": REVISION, "siblings": [{"rfilename": name} for name in sorted(files)]}
         if folder is not None:
@@ -101,49 +102,33 @@ class Hub(BaseHTTPRequestHandler):
             above = sorted({name.rpartition("/")[0] for name in inside} - {"", folder})
             body += [{"type": "directory", "path": name, "oid": "0"} for name in above]
             if folder and not inside:
-                return self._answer(404, {"X-Error-Code": "EntryNotFound"}, b"{}")
-        return self._answer(200, {}, json.dumps(body).encode())
+                return self.answer(404, {"X-Error-Code": "EntryNotFound"}, b"{}")
+        return self.answer(200, {}, json.dumps(body).encode())
 
     def _file(self, repository: str, revision: str, name: str) -> None:
         if repository == "owner/gated":
-            return self._answer(401, {"X-Error-Code": "GatedRepo"}, b"")
+            return self.answer(401, {"X-Error-Code": "GatedRepo"}, b"")
         files = REPOSITORIES[repository]
         if name not in files or revision != REVISION:
-            return self._answer(404, {"X-Error-Code": "EntryNotFound"}, b"")
+            return self.answer(404, {"X-Error-Code": "EntryNotFound"}, b"")
         data = files[name]
         headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": REVISION, "Accept-Ranges": "bytes"}
         code = 200
         if asked := self.headers.get("Range"):
             if Hub.fails:
-                return self._answer(403, {}, b"")
+                return self.answer(403, {}, b"")
             first, _, last = asked.removeprefix("bytes=").partition("-")
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
             data, code = data[int(first) : int(last or len(data)) + 1], 206
         if self.command == "GET":
             Hub.sent += len(data)
-        return self._answer(code, headers, data)
-
-    def _answer(self, code: int, headers: dict[str, str], data: bytes) -> None:
-        self.send_response(code)
-        for name, value in {**headers, "Content-Length": str(len(data))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing on the screen."""
+        return self.answer(code, headers, data)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Hub) as address:
+        yield address
 
 
 CODE = """
