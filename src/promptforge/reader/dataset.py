@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ from promptforge.records import AXES
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
+
+TEACHABILITY = "teachability"  #: column that rows of an axis may be weighted by
+FLOOR = 0.1  #: what a row that the teacher never gets right counts beside one that it always does
 
 
 def manifest(dataset_dir: str | Path) -> dict[str, Any]:
@@ -78,28 +82,89 @@ def _stream(files: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def weights_by_axis(
-    dataset_dir: str | Path, weights: Mapping[str, float], split: str = "train", *, pictures: bool = False
+    dataset_dir: str | Path,
+    weights: Mapping[str, float],
+    split: str = "train",
+    *,
+    pictures: bool = False,
+    weight_by: str | None = None,
+    weight_floor: float = FLOOR,
 ) -> npt.NDArray[np.float64]:
     """A weight for each row of the split, in the order of `prompts` (or of data/, with pictures); 1 where unnamed.
 
     The paper repeats its semantic prompts ten times: here that is a weight of 10, and no row is there twice.
+    `weight_by` "teachability" shares the weight of an axis out among its rows, whose sum stays: a row's is that of its
+    axis times f over the axis mean of f, with f = weight_floor + (1 - weight_floor) x teachability. A row without
+    teachability has the axis mean; the least teachable row is visited too, so the floor is above 0. Raises ConfigError
+    where no row of the split has a teachability.
     """
-    _known(weights)
-    wrong = {axis: weight for axis, weight in weights.items() if not 0 <= weight < np.inf}
-    if wrong:
-        raise ConfigError(f"weights {wrong}: each must be a number of at least 0")
-    axes = _table(dataset_dir, split, ["axis"], pictures=pictures)["axis"].to_pylist()
-    return np.array([weights.get(axis, 1.0) for axis in axes], dtype=np.float64)
+    found = Weighed.of(dataset_dir, weights, split, pictures=pictures)
+    return found.weights if weight_by is None else found.by(weight_by, weight_floor).weights
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Rows of a split with their weights; `axis` is the number of each row's axis."""
+
+    files: Sequence[Path]
+    weights: npt.NDArray[np.float64]
+    axis: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, dataset_dir: str | Path, weights: Mapping[str, float], split: str, *, pictures: bool) -> Weighed:
+        """Each row with the weight of its axis."""
+        _known(weights)
+        wrong = {axis: weight for axis, weight in weights.items() if not 0 <= weight < np.inf}
+        if wrong:
+            raise ConfigError(f"weights {wrong}: each must be a number of at least 0")
+        files = split_files(dataset_dir, split, pictures=pictures)
+        axes = pa.concat_tables(pq.ParquetFile(path).read(["axis"]) for path in files)["axis"]
+        number = pc.index_in(axes, value_set=pa.array(AXES, pa.string())).to_numpy().astype(np.int64)
+        return cls(files, np.array([weights.get(axis, 1.0) for axis in AXES], dtype=np.float64)[number], number)
+
+    def by(self, column: str, floor: float) -> Weighed:
+        """The weight of each axis shared out among its rows."""
+        factor = self._factors(column, floor)
+        for axis in range(len(AXES)):
+            mine = self.axis == axis
+            measured = mine & np.isfinite(factor)
+            factor[mine] /= factor[measured].mean() if measured.any() else 1.0
+        return replace(self, weights=self.weights * np.where(np.isfinite(factor), factor, 1.0))
+
+    def _factors(self, column: str, floor: float) -> npt.NDArray[np.float64]:
+        if column != TEACHABILITY:
+            raise ConfigError(f"weight_by is {column!r}; expected {TEACHABILITY!r} or None")
+        if not 0 < floor <= 1:
+            raise ConfigError(f"weight_floor is {floor}; expected a number above 0, so that no row is dropped, up to 1")
+        shares = pa.nulls(0, pa.float64())
+        if all(column in pq.read_schema(path).names for path in self.files):
+            shares = pa.concat_tables(pq.ParquetFile(path).read([column]) for path in self.files)[column]
+        if shares.null_count == len(shares):
+            raise ConfigError(
+                f"{self.files[0].parent.parent}: no row of {self.files[0].name.split('-')[0]} has a {column}; a run"
+                " with render.takes of at least 2, all of them drawn (render.fixed_share of the prompts at least),"
+                " measures it; or leave weight_by out"
+            )
+        found: npt.NDArray[np.float64] = floor + (1 - floor) * pc.fill_null(shares, np.nan).to_numpy()
+        return found
 
 
 def sampling_order(
-    weights: Sequence[float] | npt.NDArray[np.float64], rng: np.random.Generator, n: int | None = None
+    weights: Sequence[float] | npt.NDArray[np.float64],
+    rng: np.random.Generator,
+    n: int | None = None,
+    groups: Sequence[int] | npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Row numbers of one epoch of `n` draws, shuffled; by default as many as the weights add up to, rounded.
 
     Systematic sampling: a row comes floor or ceil of n x its share of the weight times, so a weight of 10 is exactly
-    ten visits in an epoch of the default length. Raises ConfigError where every weight is 0.
+    ten visits in an epoch of the default length, and one of 0.1 a visit in one epoch of ten. `groups`, a number for
+    each row, holds for the visits of all rows of a group too. Raises ConfigError where every weight is 0.
     """
+    if groups is not None:
+        together = np.argsort(np.asarray(groups), kind="stable")
+        made: npt.NDArray[np.int64] = together[sampling_order(np.asarray(weights)[together], rng, n)]
+        return made
     edges = np.cumsum(np.asarray(weights, dtype=np.float64))
     if not edges.size or not edges[-1] > 0:
         raise ConfigError("every weight is 0, so there is nothing to draw")

@@ -1,9 +1,11 @@
 """An epoch in a fixed order, dealt out to ranks and workers, that goes on where it was.
 
 The order of an epoch is one list of visits: every row once, or, with weights, floor or ceil of its weight times
-(`sampling_order`), shuffled over the whole split by (seed, epoch). It depends on neither ranks nor workers. Visit p
-goes to rank p mod world. Of a rank's visits, worker w of W takes the blocks of `batch_size` number w, w + W, ...: a
-DataLoader asks its workers in turn, so that its batches come in the same order with any number of workers.
+(`sampling_order`), shuffled over the whole split by (seed, epoch). Weighted by teachability, visits of an axis are
+those of its weight to within one in every epoch, and those of a row on average over epochs. The order depends on
+neither ranks nor workers. Visit p goes to rank p mod world. Of a rank's visits, worker w of W takes the blocks of
+`batch_size` number w, w + W, ...: a DataLoader asks its workers in turn, so that its batches come in the same order
+with any number of workers.
 
     drop_last True    every rank has the same count: the last (visits mod world) of the order are left out, others
                       each epoch
@@ -30,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from promptforge.errors import ConfigError
-from promptforge.reader.dataset import sampling_order, weights_by_axis
+from promptforge.reader.dataset import FLOOR, Weighed, sampling_order
 from promptforge.reader.rows import DEFAULT_COLUMNS, IMAGE, Rows, Wanted
 
 _CHUNK = 32  # visits taken at once: 25 MB of pixels at 512 px; two of them are held
@@ -40,9 +42,11 @@ _CHUNK = 32  # visits taken at once: 25 MB of pixels at 512 px; two of them are 
 class Stream:
     """An iterable that a torch DataLoader takes as such; columns as in `Pictures`.
 
-    `weights` are visits by axis, 1 where unnamed. `batch_size` is that of the DataLoader (1 without one, or with
-    batch_size=None); it orders the work of several workers. `worker` and `n_workers` are found out inside a
-    DataLoader. `threads` decode within one process, by default as many as its share of the processors.
+    `weights` are visits by axis, 1 where unnamed; `weight_by` "teachability" shares them out among the rows of the
+    axis, in proportion to weight_floor + (1 - weight_floor) x teachability (`weights_by_axis`). `batch_size` is that
+    of the DataLoader (1 without one, or with batch_size=None); it orders the work of several workers. `worker` and
+    `n_workers` are found out inside a DataLoader. `threads` decode within one process, by default as many as its share
+    of the processors.
     """
 
     dataset_dir: str | Path
@@ -55,6 +59,8 @@ class Stream:
     seed: int = 0
     shuffle: bool = True
     weights: Mapping[str, float] | None = None
+    weight_by: str | None = None
+    weight_floor: float = FLOOR
     rank: int = 0
     world: int = 1
     worker: int | None = None
@@ -74,17 +80,24 @@ class Stream:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1")
         self._rows = Rows(Wanted.by(self))
-        self._weights = (
-            None
-            if self.weights is None
-            else weights_by_axis(self.dataset_dir, self.weights, self.split, pictures=self._rows.wanted.of_pictures)
-        )
-        self._n = len(self._rows) if self._weights is None else round(float(self._weights.sum()))
+        self._weights: npt.NDArray[np.float64] | None = None
+        self._axis: npt.NDArray[np.int64] | None = None
+        self._n = len(self._rows)
+        if self.weights is not None or self.weight_by is not None:
+            self._weigh(self.weights or {})
         # Shared, since workers that a DataLoader keeps over epochs hear of set_epoch in no other way.
         self._epoch: Any = multiprocessing.RawValue("q", self.epoch)
         self._first = self._seen = 0  # visits of all ranks: where this pass began, and what was given
         self._fresh = True  # the next pass begins at _seen
         self._enrol()
+
+    def _weigh(self, weights: Mapping[str, float]) -> None:
+        found = Weighed.of(self.dataset_dir, weights, self.split, pictures=self._rows.wanted.of_pictures)
+        self._n = round(float(found.weights.sum()))  # before it is shared out: that sum is only nearly the same
+        if self.weight_by is not None:
+            found = found.by(self.weight_by, self.weight_floor)
+            self._axis = found.axis
+        self._weights = found.weights
 
     def _enrol(self) -> None:
         """Let a DataLoader see an iterable; torch is not imported for it, only greeted where it is there."""
@@ -145,6 +158,8 @@ class Stream:
 
     def _order_name(self) -> str:
         weights = "" if self.weights is None else f", weights {dict(sorted(self.weights.items()))}"
+        if self.weight_by is not None:
+            weights += f", by {self.weight_by} from {self.weight_floor}"
         return f"{self.split} of {self._n}, seed {self.seed}, shuffle {self.shuffle}{weights}"
 
     def _share(self) -> tuple[int, int]:
@@ -159,7 +174,7 @@ class Stream:
         """Row numbers of all visits of the epoch, over all ranks."""
         rng = np.random.default_rng([self.seed, int(self._epoch.value)])
         if self._weights is not None:
-            order = sampling_order(self._weights, rng)
+            order = sampling_order(self._weights, rng, self._n, self._axis)
             return order if self.shuffle else np.sort(order)
         return rng.permutation(self._n) if self.shuffle else np.arange(self._n)
 

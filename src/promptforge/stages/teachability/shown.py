@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import duckdb
-
 #: Published column -> the column of the tables that says what it means.
 DOCUMENTED_AT = {
     "teachability": ("teachability", "estimate"),
@@ -32,6 +30,7 @@ def on_card(rows: Sequence[Sequence[Any]]) -> list[str]:
         "How often the teacher does what the prompt says: the share of a fixed number of takes that pass every gate,"
         " drawn to that of the prompts of the same axis and category by a beta-binomial model, with the ends of its 95%"
         " credible interval (surely: the interval lies on that side). It is as good as the gates are. Null: fewer than"
-        " two takes of the prompt were rendered, or they stopped at the first that passed. No prompt was dropped for it.",
+        " two takes of the prompt were rendered, or they stopped at the first that passed. No prompt was dropped for"
+        " it.",
         "\n".join(lines),
     ]
