@@ -9,4 +9,4 @@ COMMENT ON TABLE labels IS 'What a person said of a picture. Of several labels b
 COMMENT ON COLUMN labels.image_id IS 'row of images';
 COMMENT ON COLUMN labels.question IS 'quality: is it a clean picture; matches: does it show what the prompt says; text: does it show the wanted text';
 COMMENT ON COLUMN labels.label IS 'yes, no or unsure';
-COMMENT ON COLUMN labels.rater IS 'who said so: page, or the name of the file of labels';
+COMMENT ON COLUMN labels.rater IS 'who said so: a name, page, or the name of the file of labels';

@@ -45,7 +45,7 @@ _BY_PROMPT = (
     *("verdicts", "render_plan", "images", "selection", "published", "prompt_nouns"),
     *("questions", "embeddings", "prompt_scores", "sentence_vectors", "contamination", "arrangement"),
 )
-_BY_IMAGE = ("pixels", "scores", "measured", "latents", "labels")
+_BY_IMAGE = ("pixels", "scores", "measured", "latents", "labels", "label_sample")
 _KEPT = ("row_id", "source", "source_part", "source_row", "stream_order", "licence")
 
 
