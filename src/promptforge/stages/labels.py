@@ -79,7 +79,7 @@ class Bound:
 
 def question_of(run: Run, gate: Gate) -> str:
     """The question whose labels judge a gate."""
-    kind = next(part.kind for part in run.parts.scorers if part.name == gate.scorer)
+    kind = next((part.kind for part in run.parts.scorers if part.name == gate.scorer), "")
     return _ASKED.get(kind, "quality")
 
 
@@ -150,13 +150,18 @@ def measure(con: duckdb.DuckDBPyConnection, run: Run, precision: float) -> list[
 
 def _measure(con: duckdb.DuckDBPyConnection, run: Run, name: str, gate: Gate, precision: float) -> Bound:
     question = question_of(run, gate)
+    if gate.kind in ("quantile", "where") or gate.by is not None:
+        unmeasured = "only gates with one bound or a list of words are measured"
+        return Bound(name, question, 0, 0, None, None, None, None, None, unmeasured)
+    low, high = gate.min, gate.max
+    assert not isinstance(low, dict) and not isinstance(high, dict)
     wanted: dict[str, Any] = {"question": question, "scorer": gate.scorer, "metric": gate.metric}
     found = con.execute(_VALUES, {**wanted, "axes": [str(axis) for axis in gate.axes]}).fetchall()
     n_yes = sum(good for good, _, _ in found)
     n_no = len(found) - n_yes
-    value = gate.min if gate.min is not None else gate.max
-    movable = gate.one_of is None and (gate.min is None) != (gate.max is None)
-    reason = None
+    value = low if low is not None else high
+    movable = gate.one_of is None and (low is None) != (high is None)
+    reason: str | None = None
     if min(n_yes, n_no) < MIN_LABELS:
         reason = f"{n_yes} yes and {n_no} no; at least {MIN_LABELS} of each are needed"
     elif movable:
@@ -173,9 +178,9 @@ def _measure(con: duckdb.DuckDBPyConnection, run: Run, name: str, gate: Gate, pr
     share = sum(passing) / len(passing) if passing else None
     if reason is None and not movable and (share is None or share < precision):
         reason = f"its precision is under {precision:g}"
-    low, high = wilson(sum(passing), len(passing)) if passing else (None, None)
+    least, most = wilson(sum(passing), len(passing)) if passing else (None, None)
     recall = sum(passing) / n_yes if n_yes else None
-    return Bound(name, question, n_yes, n_no, value if movable else None, share, low, high, recall, reason)
+    return Bound(name, question, n_yes, n_no, value if movable else None, share, least, most, recall, reason)
 
 
 def _passing(found: Sequence[tuple[bool, float, str]], bound: float, upwards: bool) -> tuple[int, int]:
@@ -193,6 +198,7 @@ def _passes(gate: Gate, number: float | None, word: str | None, moved: float | N
         return word in gate.one_of
     assert number is not None
     low, high = gate.min, gate.max
+    assert not isinstance(low, dict) and not isinstance(high, dict)
     if moved is not None:
         low, high = (moved, None) if low is not None else (None, moved)
     return (low is None or number >= low) and (high is None or number <= high)

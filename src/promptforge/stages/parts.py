@@ -27,6 +27,7 @@ from promptforge.records import canonical_json, content_id, digest_of
 from promptforge.stages.arrangement.settings import OrderSettings
 from promptforge.stages.contamination.settings import DecontaminateSettings
 from promptforge.stages.coverage.settings import CoverageSettings
+from promptforge.stages.judging.checks import check_gates
 from promptforge.stages.resemblance.settings import DedupSettings
 
 
@@ -172,8 +173,8 @@ def resolve(recipe: Recipe, where: str) -> Parts:
     parts = Parts(_all(sources), _all(filters), teacher, _all(scorers), tuple(llms.values()))
     _check_licence(recipe, parts, where)
     _check_roles(recipe, parts, where)
-    _check_metrics(recipe, parts, where)
-    _check_regime(recipe, parts, where)
+    metrics = {part.name: dict(part.module.METRICS) for part in parts.scorers}
+    check_gates(recipe, metrics, lambda: parts.fingerprint, where)
     # What draws nothing scores nothing, and must not ask for the scorers' packages and weights.
     return parts if recipe.render.sample else replace(parts, scorers=())
 
@@ -257,46 +258,9 @@ def _check_roles(recipe: Recipe, parts: Parts, where: str) -> None:
             f"{judges['select'][model]} selects with; a set chosen by a judge cannot be praised by it: take another"
             " model for one of them, or give both the same role"
         )
-    for name, gate in recipe.select.gates.items():
-        if recipe.scorers[gate.scorer].role == "evaluate":
-            raise ConfigError(
-                f"{where}: select.gates.{name}: scorer {gate.scorer!r} has the role evaluate, so no gate may use it;"
-                " name a scorer with the role select"
-            )
     for name in recipe.run.score_in_render:
         if name not in recipe.scorers:
             raise ConfigError(f"{where}: run.score_in_render: no scorer {name!r}{nearest(name, recipe.scorers)}")
-
-
-def _check_regime(recipe: Recipe, parts: Parts, where: str) -> None:
-    """A bound holds for the teacher that it was measured on; another's pictures score on another scale."""
-    for name, gate in recipe.select.gates.items():
-        if gate.measured_on and not recipe.select.other_regime and gate.measured_on != parts.fingerprint:
-            raise ConfigError(
-                f"{where}: select.gates.{name}: its bound was measured on teacher {gate.measured_on}, this one is"
-                f" {parts.fingerprint}; measure it anew (promptforge first-contact), or set select.other_regime=true to"
-                " take it all the same"
-            )
-
-
-def _check_metrics(recipe: Recipe, parts: Parts, where: str) -> None:
-    metrics = {part.name: dict(part.module.METRICS) for part in parts.scorers}
-    for name, gate in recipe.select.gates.items():
-        known_metrics = metrics[gate.scorer]
-        if gate.metric not in known_metrics:
-            raise ConfigError(
-                f"{where}: select.gates.{name}.metric: scorer {gate.scorer!r} has no metric {gate.metric!r}"
-                f"{nearest(gate.metric, known_metrics)}"
-            )
-        kind = known_metrics[gate.metric]
-        asked = {"number": gate.min is not None or gate.max is not None, "word": gate.one_of is not None}
-        wrong = [each for each, is_asked in asked.items() if is_asked and each != kind]
-        if wrong:
-            takes = {"number": "min and max", "word": "one_of"}.get(kind, "no gate")
-            raise ConfigError(
-                f"{where}: select.gates.{name}: metric {gate.metric!r} of scorer {gate.scorer!r} is a {kind} and takes"
-                f" {takes}, not a bound for a {wrong[0]}"
-            )
 
 
 def check_places(parts: Mapping[str, Part]) -> None:

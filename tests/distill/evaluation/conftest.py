@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from promptforge.schema import arrow_schema
-from promptforge.stages.judging.takes import policy_rows
+from promptforge.stages.judging.bounds import policy_rows
 from promptforge.stages.publish import publish
 from tests.stages.publishing.conftest import a_prompt, a_run, committed
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from promptforge import schema
 from promptforge.records import AXES
-from promptforge.stages.judging.takes import policy_rows
+from promptforge.stages.judging.bounds import policy_rows
 from promptforge.stages.run import prepare
 
 GATES = {

@@ -22,7 +22,7 @@ from promptforge.records import canonical_json, content_id, image_id, noise_seed
 from promptforge.schema import arrow_schema
 from promptforge.scorers import technical, text
 from promptforge.sources import files
-from promptforge.stages.judging.takes import policy_rows
+from promptforge.stages.judging.bounds import policy_rows
 from promptforge.stages.parts import Part, Parts
 from promptforge.stages.publish import publish
 from promptforge.stages.render import encode
