@@ -27,7 +27,7 @@ def database(prompts: list[Prompt]) -> duckdb.DuckDBPyConnection:
         for take, sign in enumerate(takes)
     ]
     con.execute("CREATE TABLE kept (prompt_id VARCHAR, axis VARCHAR, category VARCHAR)")
-    con.execute("CREATE TABLE render_plan (image_id VARCHAR, fixed BOOLEAN)")
+    con.execute("CREATE TABLE render_plan (prompt_id VARCHAR, fixed BOOLEAN)")
     con.execute(
         "CREATE TABLE takes (image_id VARCHAR, prompt_id VARCHAR, take INTEGER, error VARCHAR, n_failed BIGINT)"
     )
@@ -36,7 +36,7 @@ def database(prompts: list[Prompt]) -> duckdb.DuckDBPyConnection:
     )
     con.register("made", made)
     con.execute("INSERT INTO kept SELECT DISTINCT id, axis, category FROM made")
-    con.execute("INSERT INTO render_plan SELECT id || '-' || take, fixed FROM made")
+    con.execute("INSERT INTO render_plan SELECT id, fixed FROM made")
     con.execute(
         "INSERT INTO takes SELECT id || '-' || take, id, take, CASE WHEN sign = 'e' THEN 'out of paint' END,"
         " CASE WHEN sign = 'f' THEN 2 ELSE 0 END FROM made"

@@ -22,18 +22,25 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from promptforge.schema import arrow_schema
 from promptforge.stages.teachability.beta_binomial import fit, posterior
 
 CELL_PROMPTS = 50
 LEAST_TAKES = 2
 
+# Prompts that stopped are looked up by themselves: a join of all pictures by image_id takes twice as long as the rest.
 _OUTCOMES = """
-SELECT t.prompt_id, k.axis, k.category, bool_and(r.fixed) AS fixed, count(*)::INTEGER AS n_takes,
-    (count(*) FILTER (t.error IS NULL))::INTEGER AS n_rendered,
-    (count(*) FILTER (t.error IS NULL AND t.n_failed = 0))::INTEGER AS n_passed,
-    min(t.take) FILTER (t.error IS NULL AND t.n_failed = 0) AS first_pass
-FROM takes t JOIN render_plan r USING (image_id) JOIN kept k ON k.prompt_id = t.prompt_id
-GROUP BY t.prompt_id, k.axis, k.category ORDER BY t.prompt_id
+WITH found AS (
+    SELECT prompt_id, count(*)::INTEGER AS n_takes,
+        (count(*) FILTER (error IS NULL))::INTEGER AS n_rendered,
+        (count(*) FILTER (error IS NULL AND n_failed = 0))::INTEGER AS n_passed,
+        min(take) FILTER (error IS NULL AND n_failed = 0) AS first_pass
+    FROM takes GROUP BY prompt_id
+)
+SELECT f.prompt_id, k.axis, k.category, s.prompt_id IS NULL AS fixed, f.* EXCLUDE (prompt_id)
+FROM found f JOIN kept k ON k.prompt_id = f.prompt_id
+LEFT JOIN (SELECT DISTINCT prompt_id FROM render_plan WHERE NOT fixed) s ON s.prompt_id = f.prompt_id
+ORDER BY f.prompt_id
 """
 
 _COUNTS = f"""
@@ -59,6 +66,8 @@ def teachability(con: duckdb.DuckDBPyConnection, outcomes: pa.Table) -> pa.Table
     """The table teachability of these outcomes; no row where nothing was measured."""
     con.register("outcomes", outcomes)
     counts = con.sql(_COUNTS).to_arrow_table()
+    if not counts.num_rows:
+        return arrow_schema("teachability").empty_table()
     con.register("posteriors", _posteriors(counts))
     return con.sql(_MEASURED).to_arrow_table()
 

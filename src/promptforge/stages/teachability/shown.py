@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import duckdb
+
 #: Published column -> the column of the tables that says what it means.
 DOCUMENTED_AT = {
     "teachability": ("teachability", "estimate"),
@@ -34,3 +36,27 @@ def on_card(rows: Sequence[Sequence[Any]]) -> list[str]:
         " it.",
         "\n".join(lines),
     ]
+
+
+def told(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """What each take after the first brought, for the end of a run: a line for fixed prompts, and one for the others.
+
+    `con` has the view take_yield; [] where nobody was given a second take.
+    """
+    rows = con.execute(
+        "SELECT fixed, take, n_tried, n_new, renders_each, n_prompts, passed_share FROM take_yield"
+        " WHERE axis = 'all' ORDER BY fixed DESC, take"
+    ).fetchall()
+    return [_line(each, fixed=fixed) for fixed in (True, False) if len(each := [r for r in rows if r[0] == fixed]) > 1]
+
+
+def _line(rows: Sequence[Sequence[Any]], *, fixed: bool) -> str:
+    brought = [
+        f"take {take + 1} brought {n_new:,} of {n_tried:,} a first pass"
+        + (f": {renders:.1f} renders each" if n_new else "")
+        for _, take, n_tried, n_new, renders, *_ in rows[1:]
+    ]
+    *_, n_prompts, share = rows[-1]
+    counted = f"{n_prompts:,} {'prompt' if n_prompts == 1 else 'prompts'}"
+    whose = f"every take of {counted}" if fixed else f"takes of {counted} up to the first pass"
+    return f"{whose}: {'; '.join(brought)}; {share:.1%} passed in all"
