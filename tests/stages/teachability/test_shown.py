@@ -39,8 +39,8 @@ def test_each_take_is_told_by_what_it_brought() -> None:
     assert shown.told(a_catalog(rows)) == [
         "every take of 15 prompts: take 2 brought 2 of 5 a first pass: 2.5 renders each; take 3 brought 0 of 3 a first"
         " pass; 80.0% passed in all",
-        "takes of 5 prompts up to the first pass: take 2 brought 1 of 1 a first pass: 1.0 renders each; 100.0% passed in"
-        " all",
+        "takes of 5 prompts up to the first pass: take 2 brought 1 of 1 a first pass: 1.0 renders each; 100.0% passed"
+        " in all",
     ]
 
 
