@@ -1,84 +1,20 @@
-"""select: what other thresholds or quotas would change, from stored scores; verify and purge."""
+"""verify: every file against its record, and how faults are mended; purge: texts that must not be kept."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from promptforge import catalog
-from promptforge import recipe as recipes
 from promptforge.commands import terminal
-from promptforge.errors import ConfigError, PromptforgeError
+from promptforge.errors import PromptforgeError
 from promptforge.report.rejects import REJECTS, write_rejects
-from promptforge.stages import parts, select
-from promptforge.stages.run import DATASET, Run
+from promptforge.stages.run import DATASET
 from promptforge.store import NOT_REDONE, Commit, Store
 
-_DECIDING = ("select", "publish")
 _NAMED = 5  # paths in one line of remedy
-
-_DIFFERENCE = """
-SELECT coalesce(b.axis, a.axis) AS axis,
-    count(*) FILTER (b.keep_prompt) AS before,
-    count(*) FILTER (a.keep_prompt) AS after,
-    count(*) FILTER (coalesce(a.keep_prompt, false) AND NOT coalesce(b.keep_prompt, false)) AS gained,
-    count(*) FILTER (coalesce(b.keep_prompt, false) AND NOT coalesce(a.keep_prompt, false)) AS lost,
-    count(*) FILTER (b.keep_image) AS pictures_before,
-    count(*) FILTER (a.keep_image) AS pictures_after,
-    count(*) FILTER (coalesce(a.keep_image, false) AND NOT coalesce(b.keep_image, false)) AS pictures_gained,
-    count(*) FILTER (coalesce(b.keep_image, false) AND NOT coalesce(a.keep_image, false)) AS pictures_lost,
-    count(*) FILTER (a.keep_prompt AND a.n_takes = 0) AS unrendered
-FROM before b FULL JOIN after a USING (row_id)
-GROUP BY 1 ORDER BY 1
-"""
-
-
-def compare(root: Path, settings: Sequence[str]) -> pa.Table:
-    """One row an axis: accepted prompts and usable pictures under the newest head and under changed settings."""
-    store = Store(root)
-    head = store.head()
-    if head is None or "select" not in head.commits:
-        raise ConfigError(f"{root}: nothing has been selected here yet; finish it with: promptforge run")
-    wrong = [item for item in settings if not item.partition("=")[0].strip().startswith("select.")]
-    if wrong:
-        raise ConfigError(f"--set {wrong[0]!r}: select changes select.* alone; anything else is a run: promptforge run")
-    where = str(root / "_run.json")
-    raw = recipes.override(json.loads((root / "_run.json").read_text("utf-8")), settings)
-    recipe = recipes.validate(raw, where)
-    run = Run(root, recipe, parts.resolve(recipe, where), store)
-    with catalog.open_run(root) as con:
-        before = con.sql("SELECT * FROM selection").to_arrow_table()
-    commits = [commit for commit in store.in_force(head) if commit.stage not in _DECIDING]
-    with catalog.connect(store, commits, check=()) as con:
-        after = select.decide(con, run)
-        con.register("before", before)
-        con.register("after", after)
-        return con.sql(_DIFFERENCE).to_arrow_table()
-
-
-def show_difference(root: Path, settings: Sequence[str], *, apply: bool) -> None:
-    """Print what would change, and how to do it."""
-    rows = compare(root, settings).to_pylist()
-    console = terminal.out()
-    columns = ("accepted", "would be", "gained", "lost", "pictures", "would be", "gained", "lost")
-    made = terminal.table("axis", *columns, numeric=columns)
-    names = [f"{kind}{name}" for kind in ("", "pictures_") for name in ("before", "after", "gained", "lost")]
-    for row in rows:
-        made.add_row(row["axis"], *(f"{row[name]:,}" for name in names))
-    console.print(made)
-    changed = any(row[name] for row in rows for name in names if name.endswith(("gained", "lost")))
-    unrendered = sum(row["unrendered"] for row in rows)
-    if not changed:
-        console.print("nothing would change")
-        return
-    if unrendered:
-        console.print(f"{unrendered:,} of the accepted have no picture yet; a run renders what the recipe wants")
-    if not apply:
-        console.print("nothing was changed; do it with --apply")
 
 
 def show_faults(root: Path) -> int:
