@@ -14,9 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from promptforge import __version__
-from promptforge.commands import labelling
 from promptforge.commands.import_options import Import
-from promptforge.commands.plan_options import PlanOptions
 from promptforge.commands.prompt_options import Given
 from promptforge.commands.replay_options import Shown
 from promptforge.errors import PromptforgeError
@@ -55,22 +53,6 @@ def run(
     from promptforge.commands.run import extending, run_command
 
     return run_command(recipe, given or Given(), out, [*(settings or ()), *extending(extends)])
-
-
-@app.command(sort_key=0)
-def plan(
-    recipe: Annotated[str, Parameter(help="a recipe of the package, e.g. mini, or a .toml file")] = "mini",
-    *,
-    given: Given | None = None,
-    asked: PlanOptions | None = None,
-    out: Annotated[str | None, Parameter(help="run folder; runs/<name of the recipe> by default")] = None,
-    extends: Extends = None,
-    settings: Settings = None,
-) -> int:
-    """What a run will come to, before the bill: rows, time, money, disk; renders nothing unless --pilot."""
-    from promptforge.commands.plan import plan_command
-
-    return plan_command(recipe, given or Given(), (out, extends), settings or (), asked or PlanOptions())
 
 
 @app.command(sort_key=1)
@@ -244,6 +226,26 @@ def import_images(
     return command.import_images(path, options, recipe, chosen, out, settings or ())
 
 
+@app.command(name="first-contact", sort_key=12)
+def first_contact(
+    recipe: Annotated[str, Parameter(help="a recipe of the package, or a .toml file")] = "flux-schnell",
+    *,
+    labels: Annotated[
+        Path | None, Parameter(help="CSV with image_id, question and label, in place of the page")
+    ] = None,
+    page: Annotated[
+        bool, Parameter(negative="--no-page", help="ask in a browser; else write a sheet to fill in")
+    ] = True,
+    precision: Annotated[float, Parameter(help="share of good pictures that a bound must reach")] = 0.9,
+    out: Annotated[Path | None, Parameter(help="run folder; runs/first-contact-<recipe> by default")] = None,
+    settings: Settings = None,
+) -> int:
+    """Draw 64 fixed prompts with your own weights, label them, and measure the recipe's bounds."""
+    from promptforge.commands import first_contact as command
+
+    return command.first_contact(recipe, settings=settings or (), out=out, given=labels, page=page, precision=precision)
+
+
 @app.command(sort_key=11)
 def doctor(
     *,
@@ -255,11 +257,6 @@ def doctor(
     from promptforge.commands.doctor import show as show_findings
 
     return show_findings(recipe, settings or (), as_json=json)
-
-
-app.command(labelling.first_contact, name="first-contact", sort_key=12)
-app.command(labelling.label, sort_key=12)
-app.command(labelling.calibrate, sort_key=12)
 
 
 @app.command(sort_key=13)
