@@ -182,6 +182,7 @@ def first(table: pa.Table, column: str) -> Any:
     [
         ("generate", "prompts", "row_id", "row_id {} is there 2 times"),
         ("select", "selection", "prompt_id", "prompt_id {} is there 2 times"),
+        ("select", "take_outcomes", "prompt_id", "prompt_id {} is there 2 times"),
         ("publish", "published", "prompt_id", "prompt_id {} is there 2 times"),
         ("render", "images", "image_id", "image_id {} is there 2 times"),
         ("plan", "render_plan", "image_id", "image_id {} is there 2 times"),

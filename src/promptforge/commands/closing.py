@@ -15,6 +15,7 @@ from promptforge.commands import terminal
 from promptforge.recipe import Recipe
 from promptforge.records import AXES
 from promptforge.stages.run import Tally
+from promptforge.stages.teachability.shown import told
 
 _FIGURES = """
 SELECT coalesce(p.axis, '(axis unknown)') AS axis,
@@ -56,6 +57,7 @@ def tell(console: Console, root: Path, recipe: Recipe, result: Mapping[str, Any]
             " FROM scores JOIN render_plan USING (image_id))),"
             " (SELECT count(*) FROM render_plan JOIN images USING (image_id) WHERE error IS NOT NULL)"
         ).fetchone()
+        takes = told(con)
     assert found is not None
     if not any(tally.done for tally in stages):
         shards = sum(tally.skipped for tally in stages if tally.stage == "generate")
@@ -67,7 +69,7 @@ def tell(console: Console, root: Path, recipe: Recipe, result: Mapping[str, Any]
     worked = [f"{tally.stage} {tally.seconds:.1f}" for tally in stages if tally.done]
     console.print(f"seconds: {', '.join(worked) or 'no stage had work'}; in all {total_s:.1f}", style="dim")
     at = "" if root.parent == Path("runs") else f" --run {shlex.quote(str(root))}"
-    for said in [*_remarks(rows, recipe), *_picture_remarks(rows, recipe, found[0], found[2], at)]:
+    for said in [*_remarks(rows, recipe), *_picture_remarks(rows, recipe, found[0], found[2], at), *takes]:
         console.print(said)
     console.print(f"dataset:  {root / 'dataset'}")
     console.print(f"rejects:  {root / 'rejects.md'}")

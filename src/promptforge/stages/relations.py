@@ -63,6 +63,17 @@ CHECKS = (
     _once("head", "render_plan", "image_id", "plan"),
     _once("head", "selection", "prompt_id", "select"),
     _once("head", "selection", "row_id", "select"),
+    _once("head", "take_outcomes", "prompt_id", "select"),
+    _once("head", "teachability", "prompt_id", "select"),
+    Check(
+        "head",
+        ("teachability", "take_outcomes"),
+        "prompt_id",
+        "SELECT prompt_id, 'the teachability of prompt {} is not that of its takes' FROM teachability t"
+        " ANTI JOIN take_outcomes o ON o.prompt_id = t.prompt_id AND o.fixed AND o.n_rendered = t.n_takes"
+        " AND o.n_passed = t.n_passed",
+        "select",
+    ),
     _once("head", "published", "prompt_id", "publish"),
     _once("all", "images", "image_id"),
     _once("all", "responses", "request_id"),

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from promptforge import catalog, schema
 from promptforge.stages.teachability import shown
+from promptforge.stages.verify import verify
+from promptforge.store import Store
 
 Recipe = Callable[[], dict[str, Any]]
 NAMES = ["teachability", "teachability_low", "teachability_high"]
@@ -78,6 +81,21 @@ def test_the_published_columns_are_the_table_s_and_the_card_tells_of_them(taken:
     assert line.startswith(f"| text_rendering | {n} | {n} | {mean:.2f} | ")
     for name in NAMES:
         assert f"| {name} |" in card.split("## Columns")[1]
+
+
+def test_a_teachability_that_is_not_of_the_takes_is_told(taken: Path, tmp_path: Path) -> None:
+    assert verify(taken) == []
+    root = Path(shutil.copytree(taken, tmp_path / "copy"))
+    store = Store(root)
+    commit = next(each for each in store.commits("select") if each.file("teachability"))
+    tables = {each.table: store.read(each) for each in commit.files}
+    outcomes = tables["take_outcomes"]
+    stopped = pa.array([n > 0 for n in range(outcomes.num_rows)])  # the first prompt's takes stopped at a pass
+    place = outcomes.column_names.index("fixed")
+    tables["take_outcomes"] = outcomes.set_column(place, outcomes.schema.field(place), stopped)
+    store.rewrite(commit, tables)
+    name = outcomes["prompt_id"][0].as_py()
+    assert any(f"the teachability of prompt {name} is not that of its takes" in each.fault for each in verify(root))
 
 
 def test_with_one_take_the_columns_are_null_and_the_card_is_silent(finished: Path) -> None:
