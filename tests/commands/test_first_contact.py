@@ -12,7 +12,8 @@ import pytest
 
 from promptforge import recipe as recipes
 from promptforge.cli import answer
-from promptforge.commands.first_contact import SHEET, THRESHOLDS, read_labels
+from promptforge.commands.first_contact import THRESHOLDS
+from promptforge.commands.label_sheet import SHEET, read_labels
 from promptforge.errors import ConfigError
 
 COMMAND = ["first-contact", "mini", "--set", "regime.size=256", "--set", "regime.mistake_rate=0.6"]

@@ -6,7 +6,6 @@ that draws, they carry validated = false into the card.
 
 from __future__ import annotations
 
-import csv
 import shlex
 from collections.abc import Sequence
 from importlib import resources
@@ -15,7 +14,8 @@ from typing import Any
 
 from promptforge import catalog
 from promptforge.commands import terminal
-from promptforge.commands.label_page import LABELS, LabelPage
+from promptforge.commands.label_page import LabelPage
+from promptforge.commands.label_sheet import read_answers, read_labels, write_sheet
 from promptforge.commands.run import make_params
 from promptforge.commands.run import run as run_recipe
 from promptforge.errors import ConfigError
@@ -27,10 +27,8 @@ from promptforge.stages.run import Run, open_run
 from promptforge.stages.score import PixelReader
 
 THRESHOLDS = "thresholds.set"
-SHEET = "to-label.csv"
 PRECISION = 0.9  # share of good pictures that a bound must reach where nothing is said
 KEPT = "labels-page.jsonl"  # what was said on the page; ids alone
-_SHORT = {"y": "yes", "n": "no", "u": "unsure"}
 
 #: The 64 prompts take the place of the recipe's; no quota, so that each is drawn once, and no demand on coverage.
 _SETTINGS = (
@@ -58,7 +56,7 @@ def first_contact(
     if not 0.5 <= precision <= 1:
         raise ConfigError(f"--precision {precision:g}: expected a share from 0.5 to 1")
     if given is not None:
-        _answers(given)  # raises before the work, not after it
+        read_answers(given)  # raises before the work, not after it
     root = out or Path("runs") / f"first-contact-{Path(recipe).stem}"
     prompts = resources.files("promptforge") / "recipes" / "first-contact.jsonl"
     with resources.as_file(prompts) as path:
@@ -109,64 +107,12 @@ def _from_page(root: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any
     return page.collect()
 
 
-def read_labels(path: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Labels of a CSV file with the columns image_id, question and label; rows without a label are passed over.
-
-    Raises ConfigError naming file and line for anything else than a known picture, question and label.
-    """
-    known = {(row["image_id"], row["question"]) for row in rows}
-    found = []
-    for number, answer in _answers(path):
-        if (answer["image_id"], answer["question"]) not in known:
-            raise ConfigError(
-                f"{path}, line {number}: no picture {answer['image_id']!r} with question {answer['question']!r} in this"
-                f" run; the sheet to fill in is {SHEET}, which --no-page writes"
-            )
-        found.append(answer)
-    return found
-
-
-def _answers(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Labels with their line numbers, whatever pictures they are about; at least one."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise ConfigError(f"{path}: cannot be read as CSV ({exc}); expected columns image_id, question, label") from exc
-    found: list[tuple[int, dict[str, Any]]] = []
-    for number, line in enumerate(lines, 2):
-        image, question, label = (str(line.get(name) or "").strip() for name in ("image_id", "question", "label"))
-        if not label:
-            continue
-        label = _SHORT.get(label.lower(), label.lower())
-        if label not in LABELS:
-            raise ConfigError(f"{path}, line {number}: label {label!r}; expected yes, no or unsure (or y, n, u)")
-        found.append((number, {"image_id": image, "question": question, "label": label}))
-    if not found:
-        raise ConfigError(f"{path}: holds no label; expected columns image_id, question, label")
-    return found
-
-
 def _write_sheet(root: Path, rows: Sequence[dict[str, Any]], again: Sequence[str]) -> None:
-    """The pictures as files, and a table with an empty column to fill in. `again` is the command that takes it back."""
-    reader = PixelReader(open_run(root))
-    for image in sorted({row["image_id"] for row in rows}):
-        put(root / "to-label" / f"{image}.webp", reader[image])
-    lines = [["image_id", "question", "label", "prompt", "wanted", "what is asked", "picture"]]
-    for row in rows:
-        wanted = " | ".join(row["expected_text"] or ())
-        cells = [row["image_id"], row["question"], "", row["text"], wanted, row["words"]]
-        lines.append([*(_inert(cell) for cell in cells), f"to-label/{row['image_id']}.webp"])
-    with (root / SHEET).open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(lines)
+    """The sheet to fill in. `again` is the command that takes it back."""
+    path = write_sheet(root, rows, PixelReader(open_run(root)))
     console = terminal.out()
-    console.print(f"fill in the column label (yes, no, unsure) of {root / SHEET}, then:", soft_wrap=True)
-    console.print(f"  {terminal.program()} {shlex.join([*again, '--labels', str(root / SHEET)])}", soft_wrap=True)
-
-
-def _inert(text: str) -> str:
-    """A cell that a spreadsheet takes for text: a prompt may begin with what would be a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
+    console.print(f"fill in the column label (yes, no, unsure) of {path}, then:", soft_wrap=True)
+    console.print(f"  {terminal.program()} {shlex.join([*again, '--labels', str(path)])}", soft_wrap=True)
 
 
 def _tell(run: Run, root: Path, recipe: str, precision: float) -> None:

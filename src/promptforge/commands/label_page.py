@@ -19,7 +19,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from promptforge.errors import EnvironmentFault
 from promptforge.files import put
+from promptforge.texts import show
 
 Row = dict[str, Any]
 LABELS = ("yes", "no", "unsure")
@@ -45,18 +47,30 @@ class _Server(ThreadingHTTPServer):
 class LabelPage:
     """Serves `todo` (image_id, question, text, expected_text, words of the question) until each has a label.
 
-    `kept` is the file of answers, one a line; those of it that fit `todo` count as given.
+    `kept` is the file of answers, one a line; those of it that fit `todo` count as given, and `given` where it says
+    nothing. Raises EnvironmentFault where the port is taken.
     """
 
-    def __init__(self, todo: Sequence[Row], pictures: Mapping[str, bytes], kept: Path, port: int = 0) -> None:
+    def __init__(
+        self,
+        todo: Sequence[Row],
+        pictures: Mapping[str, bytes],
+        kept: Path,
+        port: int = 0,
+        given: Mapping[tuple[str, str], str] | None = None,
+    ) -> None:
         self._todo = list(todo)
         self.pictures = pictures
         self._kept = kept
-        self._given = _read(kept, {(row["image_id"], row["question"]) for row in todo})
+        wanted = {(row["image_id"], row["question"]) for row in todo}
+        self._given = {key: label for key, label in (given or {}).items() if key in wanted} | _read(kept, wanted)
         self._guard = threading.Lock()
         self._done = threading.Event()
         self.token = secrets.token_urlsafe(16)
-        self._server = _Server(("127.0.0.1", port), _Handler)
+        try:
+            self._server = _Server(("127.0.0.1", port), _Handler)
+        except OSError as exc:
+            raise EnvironmentFault(f"port {port} on 127.0.0.1: {exc.strerror}; another --port, or none") from exc
         self._server.page = self
 
     @property
@@ -93,9 +107,17 @@ class LabelPage:
             ]
 
     def todo(self) -> list[Row]:
-        """Every question with its label, or None."""
+        """Every question with its label, or None; in texts, what cannot be seen or turns the direction is escaped."""
         with self._guard:
-            return [{**row, "label": self._given.get((row["image_id"], row["question"]))} for row in self._todo]
+            return [
+                {
+                    **row,
+                    "text": show(row["text"]),
+                    "expected_text": [show(text) for text in row["expected_text"] or ()],
+                    "label": self._given.get((row["image_id"], row["question"])),
+                }
+                for row in self._todo
+            ]
 
     def answer(self, raw: bytes) -> bool:
         """Take one answer as JSON (place in `todo`, label); whether it was one. A second answer replaces the first."""

@@ -36,13 +36,13 @@ _LEAST_RECALL = 0.5  # a bound that refuses more than half of the good pictures 
 MIN_LABELS = 5  # of yes and of no each: with fewer, a bound says more of the draw than of the teacher
 
 # Of each rater the store has one label; where raters differ, nobody has said anything.
-_SAID = """
+SAID = """
 SELECT image_id, question, any_value(label) AS label FROM labels
 GROUP BY image_id, question HAVING count(DISTINCT label) = 1 AND any_value(label) IN ('yes', 'no')
 """
 _VALUES = f"""
 SELECT l.label = 'yes' AS good, s.value, s.detail
-FROM ({_SAID}) l
+FROM ({SAID}) l
 JOIN images i ON i.image_id = l.image_id
 JOIN kept k ON k.prompt_id = i.prompt_id
 JOIN scores_in_force s ON s.image_id = l.image_id

@@ -1,10 +1,10 @@
 """Which pictures a person is asked about: a stratified draw, more of it near the bound of each gate.
 
 Strata of a gate with numbers: those that pass and those that do not, each cut by distance from the bound at an eighth,
-a quarter and a half of its pictures (with two bounds: from the nearer one); so a stratum near the bound has few
-pictures, and each gets as many labels as any other. Of a gate of words: its words. Within a stratum the pictures with
-the smallest hash of seed and image_id are drawn, so that a larger sample contains a smaller one, and gates draw the
-same pictures where they can.
+a quarter and a half of its pictures (with two bounds from the nearer one, with bounds by group from the picture's own);
+so a stratum near the bound has few pictures, and each gets as many labels as any other. Of a gate of words: its words.
+Of a predicate: those that pass and those that do not. Within a stratum the pictures with the smallest hash of seed and
+image_id are drawn, so that a larger sample contains a smaller one, and gates draw the same pictures where they can.
 """
 
 from __future__ import annotations

@@ -25,13 +25,15 @@ from dataclasses import dataclass, replace
 import duckdb
 import numpy as np
 
-from promptforge.stages.calibration.estimates import F64, Domain, Sample, Shares, threshold_interval, wilson
+from promptforge.stages.calibration.estimates import F64, Domain, Flags, Sample, Shares, threshold_interval, wilson
 from promptforge.stages.calibration.frame import Frame
-from promptforge.stages.labels import _SAID as SAID
-from promptforge.stages.labels import MIN_LABELS
+from promptforge.stages.labels import MIN_LABELS, SAID
 from promptforge.stages.run import Run
 
 MARGIN = 0.1  # how far under the precision asked for the interval of a written bound may reach
+#: The answers: all, of the choosing half, of the reporting half.
+Parts = tuple[Domain, Domain, Domain]
+
 _STEPS = (1 / 2, 1 / 4, 1 / 8, 1 / 16)  # of the pictures of a side: where the table's thresholds lie, from the bound
 
 _LABELLED = f"""
@@ -43,9 +45,9 @@ ORDER BY s.image_id
 """
 # Of several samples of a gate the one with most answers.
 _SAMPLE = f"""
-SELECT s.sample FROM label_sample s
+SELECT s.sample, any_value(s.question) FROM label_sample s
 LEFT JOIN ({SAID}) l ON l.image_id = s.image_id AND l.question = s.question
-WHERE s.gate = $gate AND s.question = $question
+WHERE s.gate = $gate
 GROUP BY s.sample ORDER BY count(l.label) DESC, count(*) DESC, s.sample LIMIT 1
 """
 
@@ -110,12 +112,12 @@ class Calibration:
         return self.reason is None
 
 
-def labelled(con: duckdb.DuckDBPyConnection, frame: Frame, question: str) -> tuple[Domain, Domain, Domain] | None:
-    """The answers to the gate's sample: all, the choosing half, the reporting half. None where there is no sample.
+def labelled(con: duckdb.DuckDBPyConnection, frame: Frame) -> tuple[str, Parts] | None:
+    """The question that was asked, and the answers to the gate's sample. None where there is no sample.
 
     Keys are those of the frame; for a gate that no bound moves, 1 where the picture passes and else 0.
     """
-    found = con.execute(_SAMPLE, {"gate": frame.name, "question": question}).fetchone()
+    found = con.execute(_SAMPLE, {"gate": frame.name}).fetchone()
     if found is None:
         return None
     rows = con.sql(_LABELLED, params={"sample": found[0]}).to_arrow_table()
@@ -129,10 +131,11 @@ def labelled(con: duckdb.DuckDBPyConnection, frame: Frame, question: str) -> tup
     known[known] = images[place[known]] == asked[known]  # a picture that the run no longer has
     said = rows["good"].is_valid().to_numpy(zero_copy_only=False) & known
     good = rows["good"].fill_null(False).to_numpy(zero_copy_only=False)[said]
-    return _parts(Sample(_keys(frame)[place[said]], good, codes[said], sizes), frame.chosen[place[said]])
+    sample = Sample(_keys(frame)[place[said]], good, codes[said], sizes)
+    return found[1], _parts(sample, frame.chosen[place[said]])
 
 
-def by_truth(frame: Frame, question: str) -> tuple[Domain, Domain, Domain] | None:
+def by_truth(frame: Frame, question: str) -> Parts | None:
     """As `labelled`, from what the embedded teacher knows of every picture: canvas only. None where it knows nothing.
 
     Each picture counts as one draw of what the teacher draws.
@@ -147,12 +150,12 @@ def _keys(frame: Frame) -> F64:
     return frame.passes.astype(np.float64) if frame.key is None else frame.key
 
 
-def _parts(sample: Sample, chosen: np.ndarray) -> tuple[Domain, Domain, Domain]:
+def _parts(sample: Sample, chosen: Flags) -> Parts:
     every = np.ones(len(chosen), bool)
     return sample.part(every), sample.part(chosen), sample.part(~chosen)
 
 
-def calibrate(frame: Frame, question: str, parts: tuple[Domain, Domain, Domain], precision: float) -> Calibration:
+def calibrate(frame: Frame, question: str, parts: Parts, precision: float) -> Calibration:
     """Measure one gate, and choose its threshold, for the precision asked for."""
     every, choosing, reporting = parts
     n_yes, n_no = every.counts()
