@@ -1,4 +1,4 @@
-"""The whole pipeline as one flow with four subflows: text, render, score, publish.
+"""The whole pipeline as one flow with subflows: text, render and score (once, or in rounds), compare, publish.
 
 Tasks carry a folder and integers and give small JSON back; rows and pictures stay in the run folder, whose commit
 records decide what is done. So a task may be retried, or the whole flow run again, and nothing is done twice.
@@ -68,9 +68,10 @@ def questions(root: str) -> Row:
 
 
 @task(task_run_name="plan", **TRIES)
-def plan(root: str) -> Row:
-    """Which pictures are wanted."""
-    return asdict(pipeline.make_plan(Path(root)))
+def plan(root: str, out_of_time: bool) -> tuple[Row, bool]:
+    """Which pictures are wanted, or are in the next round; and whether that is the last."""
+    tally, last = pipeline.make_plan(Path(root), out_of_time=out_of_time)
+    return asdict(tally), last
 
 
 @task(task_run_name="render rank {rank} of {world}", **TRIES)
@@ -130,16 +131,23 @@ def text(root: str, artifact: UUID) -> list[Row]:
 
 
 @flow(flow_run_name="render of {root}", persist_result=False)
-def render(root: str, world: int, artifact: UUID) -> list[Row]:
-    """The pictures that the recipe wants and the folder lacks."""
+def render(root: str, world: int, artifact: UUID, out_of_time: bool = False) -> tuple[list[Row], bool]:
+    """The pictures that the recipe wants, or its next round, and the folder lacks; and whether no round follows."""
     where = Path(root)
     parts = open_run(where).parts
     made = _one(lambda: questions(root), where) if parts.asks_questions else []
-    made += _one(lambda: plan(root), where)
+    last = False
+
+    def planned() -> Row:
+        nonlocal last
+        row, last = plan(root, out_of_time)
+        return row
+
+    made += _one(planned, where)
     start = time.monotonic()
     ranks = [render_rank.submit(root, rank, world) for rank in range(world)]
     made += _timed(_follow(ranks, where, "render", artifact), start)
-    return made
+    return made, last
 
 
 @flow(flow_run_name="score of {root}", persist_result=False)
@@ -148,7 +156,14 @@ def score(root: str, world: int, artifact: UUID) -> list[Row]:
     where = Path(root)
     start = time.monotonic()
     ranks = [score_rank.submit(root, rank, world) for rank in range(world)]
-    made = _timed(_follow(ranks, where, "score", artifact), start)
+    return _timed(_follow(ranks, where, "score", artifact), start)
+
+
+@flow(flow_run_name="comparison of {root}", persist_result=False)
+def compare(root: str, world: int, artifact: UUID) -> list[Row]:
+    """What is measured once every picture is there: the teacher's response, pictures that look alike."""
+    where = Path(root)
+    made: list[Row] = []
     if open_run(where).recipe.response is not None:  # after score: a word swap is measured where a reader found text
         start = time.monotonic()
         ranks = [respond_rank.submit(root, rank, world) for rank in range(world)]
@@ -194,19 +209,38 @@ def _stages(run: Run, epoch: int) -> tuple[list[Row], int]:
     runner = task_runner(run.recipe.run)
     artifact = create_progress_artifact(0.0, key="curate-progress", description=f"{run.recipe.name}: {where}")
     assert isinstance(artifact, UUID)
+    begun = time.monotonic()
     rows = text.with_options(task_runner=runner)(where, artifact)
     pipeline.advance(run.root, epoch, "dedup")
-    rows += render.with_options(task_runner=runner)(where, world, artifact)
-    rows += score.with_options(task_runner=runner)(where, world, artifact)
+    recorded, last = 0, False
+    while not last:
+        late = pipeline.is_out_of_time(run.root, time.monotonic() - begun)
+        made, last = render.with_options(task_runner=runner)(where, world, artifact, late)
+        rows += made
+        rows += score.with_options(task_runner=runner)(where, world, artifact)
+        if not last:  # what a round cost is known to the next
+            pipeline.record_cost(run.root, epoch, [Tally(**row) for row in rows[recorded:]])
+            recorded = len(rows)
+    if run.recipe.response is not None or run.parts.compares:
+        rows += compare.with_options(task_runner=runner)(where, world, artifact)
     rows += publish(where)
-    pipeline.record_cost(run.root, epoch, [Tally(**row) for row in rows])
+    pipeline.record_cost(run.root, epoch, [Tally(**row) for row in rows[recorded:]])
     head = pipeline.advance(run.root, epoch, "publish")
     update_progress_artifact(artifact, 100.0)
     with catalog.open_run(run.root) as con:
         write_rejects(run.root, con)
         funnel = con.sql("SELECT axis, stage, check_name, reason, n_in, n_dropped FROM funnel").to_arrow_table()
     create_table_artifact(funnel.to_pylist(), key="funnel", description=f"head {head.number} of {where}")
-    return rows, head.number
+    return _by_stage(rows), head.number
+
+
+def _by_stage(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """One row a stage, however many rounds it had."""
+    total: dict[str, Tally] = {}
+    for row in rows:
+        tally = Tally(**row)
+        total[tally.stage] = total.get(tally.stage, Tally(tally.stage)) + tally
+    return [asdict(tally) for tally in total.values()]
 
 
 def _follow(futures: Sequence[PrefectFuture[Any]], root: Path, stage: str, artifact: UUID) -> list[Any]:
@@ -233,13 +267,10 @@ def _one(work: Callable[[], Row], root: Path) -> list[Row]:
 
 def _timed(rows: Sequence[Mapping[str, Any]], start: float) -> list[Row]:
     """The rows added up by stage; the clock time since `start` is shared out by how busy each stage was."""
-    total: dict[str, Tally] = {}
-    for row in rows:
-        tally = Tally(**row)
-        total[tally.stage] = total.get(tally.stage, Tally(tally.stage)) + tally
-    busy = sum(tally.seconds for tally in total.values())
+    total = [Tally(**row) for row in _by_stage(rows)]
+    busy = sum(tally.seconds for tally in total)
     passed = time.monotonic() - start
     return [
         asdict(replace(tally, seconds=round(passed * (tally.seconds / busy if busy else 1 / len(total)), 3)))
-        for tally in total.values()
+        for tally in total
     ]

@@ -207,16 +207,40 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _gates_have_scorers(self) -> Self:
         for name, gate in self.select.gates.items():
-            if gate.scorer not in self.scorers:
+            if gate.where is None and gate.scorer not in self.scorers:
                 raise ValueError(
                     f"select.gates.{name} reads scorer {gate.scorer!r}, which [scorers] does not name"
                     f"{nearest(gate.scorer, self.scorers)}"
                 )
+        if self.rounds is not None and self.select.policy != "images":
+            raise ValueError(
+                "[rounds] needs select.policy 'images': under 'distill' every prompt that the checks keep is accepted,"
+                " so no round would tell how many more are needed; leave [rounds] out, or set select.policy=images"
+            )
+        if self.rounds is not None and self.render.sample < 1:
+            raise ValueError(
+                f"[rounds] needs render.sample = 1, it is {self.render.sample:g}: a prompt is accepted by its pictures;"
+                " leave [rounds] or render.sample out"
+            )
+        self._a_prompt_fits_into_a_round()
         if self.render.sample == 0 and self.select.policy == "images":
             raise ValueError(
                 "render.sample = 0 draws nothing, so policy 'images' could keep nothing; use policy 'distill'"
             )
         return self
+
+    def _a_prompt_fits_into_a_round(self) -> None:
+        """Raise ValueError where the takes that a prompt has at once are more than a round or the budget may hold."""
+        if self.rounds is None:
+            return
+        takes = 1 if self.render.until_pass and self.render.fixed_share == 0 else self.render.takes
+        for name in ("round_renders", "max_renders"):
+            limit = getattr(self.rounds, name)
+            if limit is not None and limit < takes:
+                raise ValueError(
+                    f"rounds.{name} is {limit}, but a prompt has {takes} takes drawn at once; expected {takes} at"
+                    " least, fewer render.takes, or render.until_pass = true without fixed_share"
+                )
 
 
 _SHELF = Shelf("recipe", "promptforge")

@@ -18,7 +18,7 @@ from promptforge import records, schema
 from promptforge.errors import StoreFault
 from promptforge.records import AXES
 from promptforge.stages import select
-from promptforge.stages.render import ELIGIBLE
+from promptforge.stages.goals import ELIGIBLE
 from promptforge.stages.run import Run, prepare
 from promptforge.stages.score import wanted_scores
 

@@ -24,6 +24,7 @@ from promptforge.models.weights import is_local, is_offline, missing_here, path_
 from promptforge.protocols import Ask, Filter, LanguageModel, Licence, Picture, Score, Scorer, Source, Teacher
 from promptforge.recipe import Recipe
 from promptforge.records import canonical_json, content_id, digest_of
+from promptforge.stages import goals
 from promptforge.stages.arrangement.settings import OrderSettings
 from promptforge.stages.contamination.settings import DecontaminateSettings
 from promptforge.stages.coverage.settings import CoverageSettings
@@ -225,6 +226,7 @@ _SETTINGS: Mapping[str, type[BaseModel]] = {
 
 
 def _check_settings(recipe: Recipe, where: str, faults: list[str]) -> None:
+    faults += [f"{where}: {line}" for line in goals.faults(recipe)]
     for table, model in _SETTINGS.items():
         given = getattr(recipe, table)
         try:

@@ -4,13 +4,15 @@ Every function looks up what is in force by asking each stage for its units of w
 time, by any process, and does only what is missing. The caller holds the folder's lock.
 
     text_shards -> make_text (each shard) -> make_dedup -> make_decontaminate -> make_arrange -> make_questions
-    -> make_plan -> make_render (each rank) -> make_score (each rank) -> make_respond (each rank) -> make_lookalikes
-    -> make_select -> make_publish; advance puts finished stages in force
+    -> make_plan -> make_render (each rank) -> make_score (each rank) -> [these three until the plan is closed]
+    -> make_respond (each rank) -> make_lookalikes -> make_select -> make_publish; advance puts finished stages in force
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,6 +41,7 @@ from promptforge.stages.extension.purged import take_over
 from promptforge.stages.parts import build_scorer, build_teacher
 from promptforge.stages.progress import meter
 from promptforge.stages.publish import publish
+from promptforge.stages.rounds import chain, spending, told
 from promptforge.stages.run import Run, Tally, Unit, open_run
 from promptforge.store import Commit, Head
 
@@ -89,8 +92,12 @@ def _asked(run: Run) -> list[Commit]:
 
 
 def _planned(run: Run) -> list[Commit]:
-    """Commits up to the plan, which reads nothing of the questions."""
-    return [*_asked(run), _found(run, render.plan_unit(run, _arranged(run)))]
+    """Commits up to the plans; a plan in one piece reads nothing of the questions."""
+    text = _asked(run)
+    known = chain.found(run, _arranged(run), text)
+    if not known.commits:
+        raise StoreFault(f"{run.root}: the plan is not done yet; run the stages in order")
+    return [*text, *known.commits]
 
 
 def _scored(run: Run) -> list[Commit]:
@@ -176,17 +183,44 @@ def kept(root: Path) -> tuple[int, int]:
     return rows, alive
 
 
-def make_plan(root: Path, *, demanding: bool = True) -> Tally:
-    """The list of pictures that are wanted; room for those that are to be tried again.
+def make_plan(root: Path, *, demanding: bool = True, out_of_time: bool = False) -> tuple[Tally, bool]:
+    """The list of pictures that are wanted, or that of the next round; and whether it is the last.
 
-    Raises DataFault where the prompts fall short of the recipe's [coverage], if `demanding`.
+    Nothing is planned while a picture of an earlier round is not drawn or measured, nor behind the last round. Not the
+    last: draw, score, and call it again. `out_of_time`: no further round begins. Raises DataFault where the prompts
+    fall short of the recipe's [coverage], if `demanding`.
     """
     run = open_run(root)
-    if demanding:
-        check_plan(run, _arranged(run))
-    render.forget_unheld(run)
-    _, tally = run.work(render.plan_unit(run, _arranged(run)))
-    return tally
+    text, asked = _arranged(run), _asked(run)
+    known = chain.found(run, text, asked)
+    if not known.commits:
+        if demanding:
+            check_plan(run, text)
+        render.forget_unheld(run)
+    elif known.closed and not (known.stopped and not out_of_time):
+        render.forget_unheld(run)
+        return Tally("plan", skipped=len(known.commits)), True
+    else:
+        undrawn, unscored = chain.outstanding(run, _scored(run))
+        if undrawn or unscored:
+            _expect_more(root, undrawn, unscored)
+            return Tally("plan", skipped=len(known.commits)), False
+    commit, tally = run.work(chain.next_unit(run, text, asked, known, stop=out_of_time and bool(known.commits)))
+    if chain.is_chained(run.recipe):
+        for line in told.round_lines(run, commit):
+            meter(root).note(line)
+        _expect_more(root, *chain.outstanding(run, _scored(run)))
+        return tally, commit.counts["images"] == 0
+    return tally, True
+
+
+def _expect_more(root: Path, undrawn: int, unscored: int) -> None:
+    """Further pictures of a run in rounds, for the view."""
+    for stage, n in (("render", undrawn), ("score", unscored)):
+        if n:
+            meter(root).resume(stage)
+        counts = meter(root).snapshot()[1].get(stage, 0)
+        meter(root).expect(stage, counts + n)
 
 
 def make_questions(root: Path) -> Tally:
@@ -200,17 +234,20 @@ def make_questions(root: Path) -> Tally:
 
 def make_render(root: Path, rank: int, world: int) -> Tally:
     """The missing pictures of one rank."""
+    begun = time.monotonic()
     run = open_run(root)
     commits = [*_planned(run), *run.store.commits("render")]
     total, todo = render.missing(run, commits, rank, world)
-    meter(root).expect("render", total)
+    if not chain.is_chained(run.recipe):
+        meter(root).expect("render", total)
     if not todo:
         return Tally("render", skipped=1)
     run.rest_models()
     teacher = build_teacher(run.parts.teacher, rank)
     scorers = _scorers(run, rank, run.recipe.run.score_in_render)
     measure = score.measure_in_render(run, commits, scorers) if scorers else None
-    return render.render_rank(run, teacher, todo, lambda n: meter(root).add("render", n), measure)
+    tally = render.render_rank(run, teacher, todo, lambda n: meter(root).add("render", n), measure)
+    return replace(tally, ranks_s=time.monotonic() - begun)
 
 
 def _scorers(run: Run, rank: int, names: Collection[str]) -> dict[str, Scorer]:
@@ -236,7 +273,8 @@ def make_score(root: Path, rank: int, world: int) -> Tally:
     run = open_run(root)
     commits = _scored(run)
     todo = score.missing(run, commits)
-    meter(root).expect("score", len(todo))
+    if not chain.is_chained(run.recipe):
+        meter(root).expect("score", len(todo))
     if not todo:
         return Tally("score", skipped=1)
     scorers = _scorers(run, rank, {name for row in todo for name in row["digests"]})
@@ -274,15 +312,29 @@ def make_all(root: Path, epoch: int, world: int = 1, *, demanding: bool = True) 
 
     Not `demanding`: prompts may fall short of the recipe's [coverage], as after a purge, which always ends.
     """
+    begun = time.monotonic()
     tallies = [tally for shard in range(text_shards(root)) for tally in make_text(root, shard)]
-    tallies += [make_dedup(root), make_decontaminate(root), make_arrange(root)]
-    tallies += [make_questions(root), make_plan(root, demanding=demanding)]
-    for make in (make_render, make_score, make_respond):
-        tallies += [make(root, rank, world) for rank in range(world)]
+    tallies += [make_dedup(root), make_decontaminate(root), make_arrange(root), make_questions(root)]
+    recorded, last = 0, False
+    while not last:
+        tally, last = make_plan(root, demanding=demanding, out_of_time=is_out_of_time(root, time.monotonic() - begun))
+        tallies.append(tally)
+        for make in (make_render, make_score):
+            tallies += [make(root, rank, world) for rank in range(world)]
+        if not last:  # what a round cost is known to the next
+            record_cost(root, epoch, tallies[recorded:])
+            recorded = len(tallies)
+    tallies += [make_respond(root, rank, world) for rank in range(world)]
     tallies += [make_lookalikes(root), make_select(root), make_publish(root, demanding=demanding)]
-    record_cost(root, epoch, tallies)
+    record_cost(root, epoch, tallies[recorded:])
     advance(root, epoch, "publish")
     return tallies
+
+
+def is_out_of_time(root: Path, elapsed_s: float) -> bool:
+    """Whether no round begins any more in a command that has been at work for so long."""
+    rounds = open_run(root).recipe.rounds
+    return rounds is not None and rounds.max_wall_s is not None and elapsed_s >= rounds.max_wall_s
 
 
 def advance(root: Path, epoch: int, through: str) -> Head:
@@ -303,7 +355,7 @@ def advance(root: Path, epoch: int, through: str) -> Head:
             commits.append(_found(run, select.unit(run, _scored(run))))
         if through == "publish":
             commits.append(publish(run, commits)[0])
-    for stage in ("ask", "embed", "label", "purge", "cost"):
+    for stage in ("ask", "embed", "label", "forecast", "purge", "cost"):
         commits += run.store.commits(stage)
     by_stage: dict[str, list[str]] = {}
     for commit in commits:
@@ -314,7 +366,10 @@ def advance(root: Path, epoch: int, through: str) -> Head:
 
 
 def record_cost(root: Path, epoch: int, tallies: Sequence[Tally]) -> None:
-    """Commit the clock time of the stages that did something in this run; nothing where none did."""
+    """Commit the clock time of the stages that did something in this run; nothing where none did.
+
+    In rounds it is called after each of them.
+    """
     rows = [
         {"epoch": epoch, "stage": tally.stage, "n_rows": tally.rows, "seconds": tally.seconds}
         for tally in tallies
@@ -322,5 +377,9 @@ def record_cost(root: Path, epoch: int, tallies: Sequence[Tally]) -> None:
     ]
     if rows:
         store = open_run(root).store
+        shard = f"e{epoch:06d}"
+        part = sum(commit.shard == shard for commit in store.commits("cost"))
         table = pa.Table.from_pylist(rows, schema=arrow_schema("cost"))
-        store.commit("cost", f"e{epoch:06d}", digest_of(["cost", epoch]), {"cost": table})
+        drawn = sum((tally for tally in tallies if tally.stage == "render"), Tally("render"))
+        name = digest_of(["cost", epoch, *([part] if part else [])])
+        store.commit("cost", shard, name, {"cost": table}, spending.recorded(drawn))

@@ -50,6 +50,11 @@ class Meter:
         with self._guard:
             self.finished.add(stage)
 
+    def resume(self, stage: str) -> None:
+        """The stage, done already, goes on: another round."""
+        with self._guard:
+            self.finished.discard(stage)
+
     def note(self, text: str) -> None:
         """Say something to the person, once."""
         with self._guard:

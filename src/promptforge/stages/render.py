@@ -1,7 +1,8 @@
 """render: which pictures are wanted (the plan), and making those that do not exist yet.
 
-The plan takes, on each axis, the first kept prompts in stream order or in that of [order]: as many as the quota wants
-(policy distill) or `oversample` times as many (policy images), then the recipe's sample of them, times takes.
+The plan takes, of each goal (goals.py), the first kept prompts in stream order or in that of [order]: as many as it
+wants (policy distill) or `oversample` times as many (policy images), then the recipe's sample of them, times takes.
+With [rounds] or render.until_pass the pictures are wanted in rounds (rounds/chain.py).
 Pictures are facts: a picture that any earlier run of this folder made is never made again, whatever else has changed. A
 failed one is a fact too, but for one that memory did not hold: it is tried again where the recipe names another memory
 mode.
@@ -16,7 +17,9 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from PIL import Image
@@ -24,9 +27,10 @@ from PIL import Image
 from promptforge import catalog, records
 from promptforge.errors import StoreFault
 from promptforge.protocols import Pixels, RawTensor, Rendering, RenderJob, Teacher
-from promptforge.recipe import Recipe
-from promptforge.records import AXES, canonical_json
+from promptforge.recipe import Render
+from promptforge.records import canonical_json
 from promptforge.schema import arrow_schema
+from promptforge.stages import goals
 from promptforge.stages.run import Row, Run, Tally, Unit, digest_columns
 from promptforge.store import Commit
 
@@ -38,33 +42,31 @@ SCORED_TOGETHER = 16  # pictures that are measured at once, where that is done h
 #: The rows of the table scores for each of these pictures, in order; [] for one that failed.
 Measure = Callable[[Sequence[tuple[Row, Rendering]]], Sequence[list[Row]]]
 
-# Prompts whose split group lies in one split only; the others can go to neither side, nor can a mixed prompt.
-WHOLE = """
-    SELECT * EXCLUDE (whole) FROM (
-        SELECT *, min(split) OVER family = max(split) OVER family AS whole
-        FROM kept WINDOW family AS (PARTITION BY split_group)
-    ) WHERE whole AND split <> 'mixed'
-"""
+ELIGIBLE, wanted = goals.ELIGIBLE, goals.wanted
 
-# The same with their places: as the recipe's [order] put them, else as they come in the stream.
-ELIGIBLE = f"""
-    SELECT w.row_id, w.prompt_id, w.axis, w.noise_group, w.split,
-        coalesce(a.place, row_number() OVER (PARTITION BY w.axis ORDER BY w.stream_order, w.row_id)) AS place,
-        a.turn, a.held, coalesce(a.left_over, false) AS left_over
-    FROM ({WHOLE}) w LEFT JOIN arrangement a ON a.row_id = w.row_id
-"""
+#: Columns that a plan reads.
+READS: dict[str, list[str]] = {
+    "prompts": [
+        *("row_id", "prompt_id", "axis", "noise_group", "split_group", "split", "stream_order"),
+        *(name for name in goals.READS if name != "text_clean"),  # prompt_id names it
+    ],
+    "verdicts": ["row_id", "verdict"],
+    "arrangement": ["row_id", "place", "left_over"],
+}
 
 
-def wanted(recipe: Recipe) -> dict[str, int | None]:
-    """Axis -> prompts to render at most; None: all of them."""
-    factor = recipe.select.oversample if recipe.select.policy == "images" else 1.0
-    quota = recipe.select.quota.model_dump()
-    # 100 * 1.1 is 110.00000000000001 in floating point
-    return {axis: None if quota[axis] == "all" else math.ceil(quota[axis] * factor - 1e-9) for axis in AXES}
+class Wish(NamedTuple):
+    """Takes `start` to `stop` - 1 of a prompt; `fixed`: every take of it is drawn, whatever passes."""
+
+    prompt_id: str
+    noise_group: str
+    start: int
+    stop: int
+    fixed: bool
 
 
 def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
-    """The committed list of pictures that this recipe wants."""
+    """The committed list of pictures that this recipe wants, where it comes in one piece: every take at once."""
     recipe = run.recipe
     digest = records.digest_of(
         {
@@ -72,61 +74,72 @@ def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
             "seed": recipe.seed,
             "sample": recipe.render.sample,
             "takes": recipe.render.takes,
-            "wanted": wanted(recipe),
+            "goals": [[goal.axis, goal.cell] for goal in goals.goals(recipe)],
+            "most": goals.most(recipe),
             "teacher": run.teacher_fingerprint,
-            "input": digest_columns(
-                text,
-                {
-                    "prompts": [
-                        "row_id",
-                        "prompt_id",
-                        "axis",
-                        "noise_group",
-                        "split_group",
-                        "split",
-                        "stream_order",
-                    ],
-                    "verdicts": ["row_id", "verdict"],
-                    "arrangement": ["row_id", "place", "left_over"],
-                },
-            ),
+            "input": digest_columns(text, READS),
         }
     )
 
     def make() -> tuple[Mapping[str, pa.Table], Mapping[str, int]]:
-        limits = pa.table({"axis": list(AXES), "most": pa.array(wanted(recipe).values(), pa.int64())})
         with catalog.connect(run.store, text) as con:
-            con.register("limits", limits)
-            rows = con.sql(
-                f"SELECT prompt_id, noise_group FROM ({ELIGIBLE}) JOIN limits USING (axis)"
-                " WHERE NOT left_over AND (most IS NULL OR place <= most) ORDER BY prompt_id"
-            ).fetchall()
-        chosen = [(p, group) for p, group in rows if sampled(p, recipe.render.sample)]
-        n_images = len(chosen) * recipe.render.takes
-        # Eight a rank at least, since hash buckets differ in size and the last rank to finish decides.
-        n_buckets = max(1, math.ceil(n_images / recipe.run.bucket_images), min(n_images, 8 * recipe.run.workers))
-        plan = [
-            {
-                "image_id": records.image_id(prompt, run.teacher_fingerprint, take),
-                "prompt_id": prompt,
-                "take": take,
-                "seed": records.noise_seed(group, take, recipe.seed),
-                "teacher": run.teacher_fingerprint,
-                "bucket": int(prompt[:8], 16) % n_buckets,
-                "round": 0,
-                "fixed": True,
-            }
-            for prompt, group in chosen
-            for take in range(recipe.render.takes)
-        ]
-        return {"render_plan": pa.Table.from_pylist(plan, schema=arrow_schema("render_plan"))}, {"images": len(plan)}
+            wishes = wishes_of_quotas(con, run)
+        plan = plan_rows(run, [wish._replace(stop=recipe.render.takes, fixed=True) for wish in wishes], 0)
+        return {"render_plan": plan}, {"images": plan.num_rows}
 
     return Unit("plan", "all", digest, make)
 
 
-def sampled(prompt: str, share: float) -> bool:
-    """A fixed draw for each prompt, so that a larger sample holds the smaller one."""
-    return int(records.content_id("sample", prompt)[:13], 16) < share * 16**13
+def wishes_of_quotas(con: duckdb.DuckDBPyConnection, run: Run) -> list[Wish]:
+    """The first take of the prompts that the quotas want, by prompt_id; every take of the fixed ones."""
+    goals.assign(con, run.recipe)
+    rows = con.sql(
+        "SELECT e.prompt_id, e.noise_group FROM eligible e JOIN goals g USING (goal)"
+        " WHERE NOT e.left_over AND (g.most IS NULL OR e.nth <= g.most) ORDER BY e.prompt_id"
+    ).fetchall()
+    chosen = [(prompt, group) for prompt, group in rows if sampled(prompt, run.recipe.render.sample)]
+    return [first_wish(run.recipe.render, prompt, group) for prompt, group in chosen]
+
+
+def first_wish(settings: Render, prompt: str, group: str) -> Wish:
+    """What is wanted of a prompt that has no picture yet."""
+    fixed = is_fixed(settings, prompt)
+    return Wish(prompt, group, 0, settings.takes if fixed else 1, fixed)
+
+
+def is_fixed(settings: Render, prompt: str) -> bool:
+    """Whether every take of this prompt is drawn: all are, or a draw of its own for each prompt."""
+    if not settings.until_pass:
+        return True
+    return settings.fixed_share > 0 and sampled(prompt, settings.fixed_share, "fixed")
+
+
+def plan_rows(run: Run, wishes: Sequence[Wish], number: int) -> pa.Table:
+    """The rows of render_plan of one round."""
+    settings = run.recipe.run
+    n_images = sum(wish.stop - wish.start for wish in wishes)
+    # Eight a rank at least, since hash buckets differ in size and the last rank to finish decides.
+    n_buckets = max(1, math.ceil(n_images / settings.bucket_images), min(n_images, 8 * settings.workers))
+    plan = [
+        {
+            "image_id": records.image_id(wish.prompt_id, run.teacher_fingerprint, take),
+            "prompt_id": wish.prompt_id,
+            "take": take,
+            "seed": records.noise_seed(wish.noise_group, take, run.recipe.seed),
+            "teacher": run.teacher_fingerprint,
+            "bucket": int(wish.prompt_id[:8], 16) % n_buckets,
+            "round": number,
+            "fixed": wish.fixed,
+        }
+        for wish in wishes
+        for take in range(wish.start, wish.stop)
+    ]
+    return pa.Table.from_pylist(plan, schema=arrow_schema("render_plan"))
+
+
+def sampled(prompt: str, share: float, salt: str = "sample") -> bool:
+    """A fixed draw for each prompt, so that a larger sample holds the smaller one; each salt has a draw of its own."""
+    return int(records.content_id(salt, prompt)[:13], 16) < share * 16**13
 
 
 def forget_unheld(run: Run) -> int:

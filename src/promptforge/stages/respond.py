@@ -16,25 +16,26 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import pyarrow as pa
-
 from promptforge import catalog
 from promptforge.models.diffusion import response
 from promptforge.models.diffusion.response import Box, ResponseSettings
 from promptforge.models.diffusion.settings import Settings
 from promptforge.protocols import Pixels, Score
-from promptforge.records import AXES, canonical_json, content_id
-from promptforge.stages.render import ELIGIBLE, decode, sampled, wanted
+from promptforge.records import canonical_json, content_id
+from promptforge.stages import goals
+from promptforge.stages.render import decode, sampled
 from promptforge.stages.run import Row, Run, Tally
 from promptforge.stages.score import PixelReader, wanted_scores
 from promptforge.store import Commit
 
 VALIDATED = False
 
-_WANTED = f"""
+# In rounds nobody knows beforehand which prompts are taken, so there it is those that were drawn.
+_WANTED = """
 SELECT k.prompt_id, k.text_clean AS text, k.expected_text
-FROM ({ELIGIBLE}) e JOIN limits l USING (axis) JOIN kept k ON k.prompt_id = e.prompt_id
-WHERE l.most IS NULL OR e.place <= l.most ORDER BY k.prompt_id
+FROM eligible e JOIN goals g USING (goal) JOIN kept k ON k.prompt_id = e.prompt_id
+WHERE CASE WHEN $in_rounds THEN k.prompt_id IN (SELECT prompt_id FROM render_plan)
+           ELSE g.most IS NULL OR e.nth <= g.most END ORDER BY k.prompt_id
 """
 
 # The first picture of a prompt with text to be drawn, and where a reader found text in it.
@@ -80,10 +81,9 @@ def missing(run: Run, commits: Sequence[Commit]) -> list[Row]:
     """
     settings = settings_of(run)
     pictures = [commit for stage in ("render", "score") for commit in run.store.commits(stage)]
-    limits = pa.table({"axis": list(AXES), "most": pa.array(wanted(run.recipe).values(), pa.int64())})
     with catalog.connect(run.store, [*commits, *pictures]) as con:
-        con.register("limits", limits)
-        rows = con.sql(_WANTED).to_arrow_table().to_pylist()
+        goals.assign(con, run.recipe)
+        rows = con.sql(_WANTED, params={"in_rounds": run.recipe.rounds is not None}).to_arrow_table().to_pylist()
         done = set(con.sql("SELECT prompt_id, scorer, digest FROM prompt_scores").fetchall())
         con.execute(f"CREATE TEMP TABLE in_force AS {wanted_scores(run.parts.scorers)}")
         read = {

@@ -56,13 +56,14 @@ OPTIONAL = frozenset({ASK, EMBED, "decontaminate", "arrange", "questions", "resp
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a piece of a stage did; adds up."""
+    """What a piece of a stage did; adds up. `ranks_s`: seconds of ranks that draw, loading the teacher included."""
 
     stage: str
     done: int = 0
     skipped: int = 0
     rows: int = 0
     seconds: float = 0.0
+    ranks_s: float = 0.0
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -71,6 +72,7 @@ class Tally:
             self.skipped + other.skipped,
             self.rows + other.rows,
             self.seconds + other.seconds,
+            self.ranks_s + other.ranks_s,
         )
 
 

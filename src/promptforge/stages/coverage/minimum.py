@@ -6,19 +6,18 @@ of them, so only counts, which can but fall, are held against their bounds befor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import duckdb
-import pyarrow as pa
 
 from promptforge import catalog
 from promptforge.errors import DataFault
+from promptforge.stages import goals
 from promptforge.stages.coverage import rows
 from promptforge.stages.coverage.demands import SETTING, demands, remedy
 from promptforge.stages.coverage.measures import RATIOS, table
 from promptforge.stages.coverage.settings import ALL, Bound
 from promptforge.stages.coverage.shown import percent
-from promptforge.stages.render import ELIGIBLE, wanted
 from promptforge.stages.run import Run
 from promptforge.store import Commit
 
@@ -70,11 +69,11 @@ def check_plan(run: Run, text: Sequence[Commit]) -> None:
     if not bounds:
         return
     chosen = (
-        f"SELECT row_id, false AS keep_image FROM ({ELIGIBLE}) JOIN taken_at_most USING (axis)"
-        " WHERE NOT left_over AND (most IS NULL OR place <= most)"
+        "SELECT row_id, false AS keep_image FROM eligible JOIN goals USING (goal)"
+        " WHERE NOT left_over AND (most IS NULL OR nth <= most)"
     )
     with catalog.connect(run.store, text) as con:
-        con.register("taken_at_most", _limits(wanted(run.recipe)))
+        goals.assign(con, run.recipe)
         found = shortfalls(con, chosen, bounds, exact=run.recipe.select.policy == "distill")
     _raise(found, "before anything is drawn")
 
@@ -86,10 +85,6 @@ def check_accepted(run: Run, commits: Sequence[Commit]) -> None:
         with catalog.connect(run.store, commits) as con:
             found = shortfalls(con, rows.ACCEPTED, bounds)
         _raise(found, "so nothing is published")
-
-
-def _limits(most: Mapping[str, int | None]) -> pa.Table:
-    return pa.table({"axis": list(most), "most": pa.array(most.values(), pa.int64())})
 
 
 def _raise(lines: Sequence[str], when: str) -> None:

@@ -1,0 +1,94 @@
+"""How many new prompts of a goal a round tries, from the acceptance measured so far.
+
+Let `missing` prompts still be wanted, and `accepted` of `decided` have passed so far. With Jeffreys' prior the share
+that passes is Beta(accepted + 1/2, decided - accepted + 1/2), and M, the prompts that it takes until the last missing
+one passes, is `missing` plus a beta-negative-binomial number of failures. A round of x prompts renders max(0, x - M) of
+them for nothing. The rule: the largest x of which no more than `allowed` are expected to be for nothing, where that is
+SPARE of all prompts that the goal will have taken, and one at least; nor, but for one case in fifty, more than WORST
+of them, and two at least. So the first round stays below the median, and the last ones, when little is missing, go
+beyond what is likely to be enough. Never fewer than `missing`, which can not be too many; just these where nothing is
+decided yet.
+
+At 600 wanted, with acceptances from 0.1 to 0.95, that takes 3 to 6 rounds and renders 0.5% too much in the median
+(benchmarks/rounds.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Share of a goal's prompts that each round may be expected to render for nothing.
+SPARE = 0.004
+#: The same share in the worst of fifty cases.
+WORST = 0.02
+_FIRST = 256  # failures looked at first; eight times as many each time that it is not enough
+_MOST = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Prompts of a goal whose fate is known: how many, and how many of them passed."""
+
+    decided: int = 0
+    accepted: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """Share that passed."""
+        return self.accepted / self.decided if self.decided else None
+
+    def interval(self) -> tuple[float, float]:
+        """The central 95% of Jeffreys' posterior of the share; an end at 0 or 1 where none or all passed."""
+        from scipy.stats import beta
+
+        a, b = self.accepted + 0.5, self.decided - self.accepted + 0.5
+        low = float(beta.ppf(0.025, a, b)) if self.accepted else 0.0
+        high = float(beta.ppf(0.975, a, b)) if self.accepted < self.decided else 1.0
+        return low, high
+
+
+def failures(missing: int, record: Record, n: int) -> NDArray[np.float64]:
+    """P(at most f failures before the last missing prompt passes) for f = 0 to n - 1; missing from 1 up."""
+    from scipy.special import betaln, gammaln
+
+    a, b = record.accepted + 0.5, record.decided - record.accepted + 0.5
+    f = np.arange(n, dtype=np.float64)
+    log_p = gammaln(missing + f) - gammaln(f + 1) - gammaln(missing) + betaln(a + missing, b + f) - betaln(a, b)
+    known: NDArray[np.float64] = np.minimum(np.cumsum(np.exp(log_p)), 1.0)
+    return known
+
+
+def quantile(missing: int, record: Record, share: float, limit: int) -> int:
+    """Prompts to try until the missing ones have passed with this probability; `limit` where it takes more."""
+    if missing <= 0:
+        return 0
+    n = min(_FIRST, max(1, limit))
+    while True:
+        known = failures(missing, record, n)
+        if known[-1] >= share:
+            return min(limit, missing + int(np.searchsorted(known, share)))
+        if n >= min(limit, _MOST):
+            return limit
+        n = min(n * 8, limit, _MOST)
+
+
+def size(missing: int, record: Record, tried: int, limit: int) -> int:
+    """New prompts that a round tries, `limit` at most; `tried` have been tried already."""
+    if missing <= 0 or limit <= missing:
+        return max(0, min(missing, limit))
+    if record.decided == 0:
+        return missing
+    total = tried + quantile(missing, record, 0.5, limit)
+    allowed = max(1.0, SPARE * total)
+    limit = min(limit, quantile(missing, record, 0.02, limit) + max(2, int(WORST * total)))
+    n = min(_FIRST, limit)
+    while True:
+        # Expected for nothing of missing + j prompts: the sum over i < j of P(at most i failures).
+        wasted = np.concatenate([[0.0], np.cumsum(failures(missing, record, n))])
+        j = int(np.searchsorted(wasted, allowed, side="right")) - 1
+        if j < n or n >= min(limit, _MOST):
+            return min(limit, missing + j)
+        n = min(n * 8, limit, _MOST)

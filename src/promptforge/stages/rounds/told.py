@@ -1,0 +1,54 @@
+"""A round in words, for whoever watches the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from promptforge.stages.run import Run
+from promptforge.store import Commit
+
+_ENDED = {
+    "exhausted": "no candidate left",
+    "hopeless": "given up",
+    "budget": "the budget is spent",
+}
+
+
+def name_of(axis: str, cell: str) -> str:
+    """A goal as a person reads it."""
+    return axis if cell == "rest" else f"{axis}/{cell}"
+
+
+def acceptance(row: dict[str, Any]) -> str:
+    """Share of the decided prompts that pass, with its interval; '' before any is decided."""
+    if row["acceptance"] is None:
+        return ""
+    return f"acceptance {row['acceptance']:.0%} [{row['low'] * 100:.0f}, {row['high'] * 100:.0f}]"
+
+
+def reached(row: dict[str, Any]) -> str:
+    """Accepted prompts of those wanted."""
+    if row["wanted"] is None:
+        return f"{row['n_accepted']:,} accepted"
+    return f"{min(row['n_accepted'], row['wanted']):,} of {row['wanted']:,}"
+
+
+def round_lines(run: Run, commit: Commit) -> list[str]:
+    """A line for each goal that the round works on; at the end one for each that falls short."""
+    number = commit.counts["round"]
+    item = commit.file("rounds")
+    rows = [] if item is None else run.store.read(item).to_pylist()
+    if not rows:
+        n = commit.counts["images"]
+        return [f"round {number}: {n:,} further takes"] if number and n else []
+    lines = []
+    for row in rows:
+        about = ", ".join(filter(None, [acceptance(row), reached(row)]))
+        name = name_of(row["axis"], row["cell"])
+        if row["n_renders"]:
+            more = row["n_renders"] - row["n_new"] * (row["n_renders"] // max(row["n_new"], 1))
+            takes = f" and {more:,} further takes" if more and run.recipe.render.until_pass else ""
+            lines.append(f"round {number}: {row['n_new']:,} prompts{takes} of {name}, {about}")
+        elif not commit.counts["images"] and row["state"] in _ENDED and row["wanted"] is not None:
+            lines.append(f"round {number}: {name} ends at {about}: {_ENDED[row['state']]}")
+    return lines
