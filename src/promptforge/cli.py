@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from promptforge import __version__
 from promptforge.commands.import_options import Import
+from promptforge.commands.plan_options import PlanOptions
 from promptforge.commands.prompt_options import Given
 from promptforge.commands.replay_options import Shown
 from promptforge.errors import PromptforgeError
@@ -53,6 +54,22 @@ def run(
     from promptforge.commands.run import extending, run_command
 
     return run_command(recipe, given or Given(), out, [*(settings or ()), *extending(extends)])
+
+
+@app.command(sort_key=0)
+def plan(
+    recipe: Annotated[str, Parameter(help="a recipe of the package, e.g. mini, or a .toml file")] = "mini",
+    *,
+    given: Given | None = None,
+    asked: PlanOptions | None = None,
+    out: Annotated[str | None, Parameter(help="run folder; runs/<name of the recipe> by default")] = None,
+    extends: Extends = None,
+    settings: Settings = None,
+) -> int:
+    """What a run will come to, before the bill: rows, time, money, disk; renders nothing unless --pilot."""
+    from promptforge.commands.plan import plan_command
+
+    return plan_command(recipe, given or Given(), (out, extends), settings or (), asked or PlanOptions())
 
 
 @app.command(sort_key=1)

@@ -79,7 +79,7 @@ def plan_command(
     else:
         measured = basis(run, asked.earlier)
     forecast = foresee(run, candidates, measured, asked.price)
-    forecast = replace(forecast, lines=(*forecast.lines, *downloads(run)))
+    forecast = replace(forecast, lines=(*forecast.lines, *gpu_memory(run), *downloads(run)))
     if asked.save or asked.pilot is not None:
         save(forecast, run.root)
     if asked.json:
@@ -101,6 +101,18 @@ def _open(raw: Mapping[str, Any], where: str, params: Any) -> tuple[Run, dict[st
         parts.check_places({"regime": found.teacher, **{f"scorers.{part.name}": part for part in found.scorers}})
     run = Run(root, recipe, found, Store(root))
     return run, look(run)
+
+
+def gpu_memory(run: Run) -> list[Line]:
+    """What FLUX.1 takes of a GPU in the recipe's memory mode; nothing is known of others."""
+    part = run.parts.teacher
+    models = needs.models_of(part) if run.recipe.render.sample else []
+    params: Any = part.params
+    if not models or models[0].gib < needs.FLUX_GIB["model_offload"] or params.pipeline != "flux":
+        return []
+    gib = float(needs.FLUX_GIB[params.memory] * needs.GIB)
+    detail = f"GPU memory for FLUX.1 at 1024 px, mode {params.memory}, worked out from the sizes of its weights"
+    return [Line("memory", "gpu", None, "bytes", gib, gib, gib, "published", detail)]
 
 
 def downloads(run: Run) -> list[Line]:
@@ -132,7 +144,7 @@ def show_against(root: Path, *, as_json: bool) -> int:
     made = terminal.table("part", "item", "axis", "low", "expected", "high", "actual", "error", numeric=_NUMERIC)
     for each in compared:
         line = each.line
-        if line.part == "disk" and line.axis is None and line.item not in _SHOWN_SIZES:
+        if line.item not in _SHOWN or (line.axis is not None and line.item in _TOTALS):
             continue
         error = "" if each.error_share is None else f"{each.error_share:+.1%}"
         shown = [_value(line.unit, value) for value in (line.low, line.expected, line.high, each.actual)]
@@ -142,7 +154,9 @@ def show_against(root: Path, *, as_json: bool) -> int:
 
 
 _NUMERIC = ("low", "expected", "high", "actual", "error")
-_SHOWN_SIZES = ("pixels", "dataset/data", "all")
+_TOTALS = ("candidates", "kept", "prompts")
+#: What fits a screen; --json has every line.
+_SHOWN = (*_TOTALS, "pictures", "accepted", "usable", "render", "score", "respond", "pixels", "dataset/data", "all")
 
 
 def _value(unit: str, value: float | None) -> str:
@@ -261,7 +275,7 @@ def _trainer(forecast: Forecast) -> list[str]:
 def _memory(forecast: Forecast) -> list[str]:
     lines = [line for line in forecast.lines if line.part == "memory"]
     said = ", ".join(f"{line.item} {size(line.expected or 0)}" for line in lines)
-    return [f"memory:   {said} (by rows, from peaks measured elsewhere at 2 and 10 million: benchmarks/README.md)"]
+    return [f"memory:   {said} (by rows, from peaks measured elsewhere: benchmarks/README.md; gpu: at least)"]
 
 
 def _downloads(forecast: Forecast, run: Run) -> list[str]:
@@ -275,6 +289,6 @@ def _downloads(forecast: Forecast, run: Run) -> list[str]:
     ]
     terms = run.parts.licence
     if run.recipe.render.sample:
-        consent = ", which must be accepted by name" if terms.needs_consent else ""
+        consent = ", accepted by name" if terms.needs_consent else ""
         found.append(f"licence:  pictures come under {terms.name}{consent}")
     return found

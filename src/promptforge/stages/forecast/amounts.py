@@ -42,10 +42,13 @@ class Amount:
         return cls(np.linspace(least, most, N_DRAWS), "recipe", is_known=False)
 
     def _with(self, other: Amount | float, draws: Draws) -> Amount:
-        if not isinstance(other, Amount):
-            return Amount(draws, self.basis, self.is_known)
-        basis = max(self.basis, other.basis, key=BASES.index)
-        return Amount(draws, basis, self.is_known and other.is_known)
+        """A result of both; bounds that meet, such as no rows times any share, are known."""
+        operands = [each for each in (self, other) if isinstance(each, Amount)]
+        firm = [each for each in operands if each.is_known]
+        if len(firm) < len(operands) and draws.min() == draws.max():
+            operands = firm or operands
+            return Amount(draws, max((each.basis for each in operands), key=BASES.index))
+        return Amount(draws, max((each.basis for each in operands), key=BASES.index), len(firm) == len(operands))
 
     def __add__(self, other: Amount | float) -> Amount:
         return self._with(other, self.draws + _values(other))
@@ -113,8 +116,8 @@ class Sampler:
         return Amount(self.rng.beta(k + 0.5, n - k + 0.5, N_DRAWS), self.basis)
 
     def successes(self, tries: Amount, share: Amount) -> Amount:
-        """How many of `tries` (rounded) succeed."""
-        if not (tries.is_known and share.is_known):
+        """How many of `tries` (rounded) succeed; bounds of them where either is not known."""
+        if not share.is_known:
             return tries * share
         drawn = self.rng.binomial(np.rint(tries.draws).astype(np.int64), share.draws)
         return share._with(tries, drawn.astype(float))
@@ -122,8 +125,8 @@ class Sampler:
     def tries(self, successes: Amount, share: Amount) -> Amount:
         """How many tries it takes, one by one, until so many succeed; 0 of a share of 0 are never reached: inf."""
         if not share.is_known:
-            least = successes.draws
-            return successes._with(share, np.where(share.draws > 0, least / np.maximum(share.draws, 1e-12), np.inf))
+            least = np.divide(successes.draws, share.draws, out=np.full(N_DRAWS, np.inf), where=share.draws > 0)
+            return successes._with(share, np.where(successes.draws > 0, least, 0.0))
         wanted, p = np.rint(successes.draws), np.clip(share.draws, 1e-9, 1.0)
         failures = self.rng.negative_binomial(np.maximum(wanted, 1), p)
         return share._with(successes, np.where(wanted > 0, wanted + failures, 0.0))

@@ -257,23 +257,28 @@ def _files(store: Store, commits: Sequence[Commit]) -> dict[str, Files]:
         for item in commit.files:
             by_table.setdefault(item.table, {})[item.name] = item
     return {
-        table: _fitted([(item.rows, (store.root / item.name).stat().st_size) for item in files.values()])
+        table: _fitted(
+            [(item.rows, (store.root / item.name).stat().st_size) for item in files.values()],
+            pq.read_metadata(store.root / next(iter(files))).serialized_size,
+        )
         for table, files in sorted(by_table.items())
     }
 
 
-def _fitted(files: Sequence[tuple[int, int]]) -> Files:
+def _fitted(files: Sequence[tuple[int, int]], footer: int) -> Files:
     """Bytes of a file as a fixed part and a part by row: least squares where files differ in length.
 
-    The fixed part matters: a file of the table images has 18 kB of it, and a row 125 bytes.
+    The fixed part matters: a file of the table images has 18 kB of it, and a row 125 bytes. Files of one length show
+    nothing of it but their `footer`.
     """
     rows, sizes = np.array(files, dtype=float).T
     size, n_rows = int(sizes.sum()), int(rows.sum())
-    each, a_row = 0.0, size / n_rows if n_rows else 0.0
+    plain = float(footer), max(0.0, size - footer * len(files)) / n_rows if n_rows else 0.0
+    each, a_row = plain
     if len(set(rows)) >= 2:
         a_row, each = np.polynomial.Polynomial.fit(rows, sizes, 1).convert().coef[::-1]
         if a_row < 0 or each < 0:  # files of few rows that differ in content: only the sum is to be trusted
-            each, a_row = 0.0, size / n_rows if n_rows else 0.0
+            each, a_row = plain
     elif not n_rows:
         each = size / len(files)
     return Files(len(files), n_rows, size, float(each), float(a_row))

@@ -26,7 +26,8 @@ _DRIVEN = {
     **dict.fromkeys(("prompts", "verdicts", "contamination", "prompt_scores", "sentence_vectors"), "candidates"),
     **dict.fromkeys(("selection", "arrangement", "questions", "responses", "gap_cells"), "kept"),
     **dict.fromkeys(
-        ("images", "scores", "measured", "render_plan", "lookalikes", "latents", "teachability"), "pictures"
+        ("images", "scores", "measured", "render_plan", "lookalikes", "latents", "teachability", "take_outcomes"),
+        "pictures",
     ),
     **dict.fromkeys(("embeddings",), "prompts"),
     **dict.fromkeys(("published", "prompt_nouns"), "accepted"),
@@ -91,7 +92,7 @@ def _pixels(
         return rows.pictures * known, known, f"three bytes a pixel at most; {UNKNOWN}" if most else UNKNOWN
     n, size_of, squares = seen
     a_picture = sampler.mean(size_of, squares, n)  # Parquet adds some 2 kB a file: within its error
-    return rows.pictures * a_picture, a_picture, f"{size_of / n / 1024:,.0f} KiB a picture, {n:,} looked at"
+    return rows.drawn * a_picture, a_picture, f"{size_of / n / 1024:,.0f} KiB a picture, {n:,} looked at"
 
 
 def _all_bytes(measured: Measured) -> float:

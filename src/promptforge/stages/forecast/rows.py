@@ -28,13 +28,17 @@ ITEMS = ("candidates", "kept", "prompts", "pictures", "accepted", "published", "
 
 @dataclass(frozen=True)
 class Axis:
-    """The rows of one axis; `needed` are the prompts to draw if nothing but the quota ended it (rounds)."""
+    """The rows of one axis.
+
+    `pictures` are wanted, of which `drawn` are no failures; `needed` are the prompts that fill the quota (rounds).
+    """
 
     candidates: Amount
     kept: Amount
     eligible: Amount
     prompts: Amount
     pictures: Amount
+    drawn: Amount
     accepted: Amount
     usable: Amount
     needed: Amount | None = None
@@ -85,6 +89,7 @@ def forecast_rows(
             eligible=eligible,
             prompts=prompts,
             pictures=prompts * takes[axis],
+            drawn=sampler.successes(prompts * takes[axis], _intact(axis, measured, sampler)),
             accepted=accepted,
             usable=sampler.successes(pictured, usable) if recipe.render.sample else Amount.exactly(0),
             needed=None if None in needed[axis] else total([each for each in needed[axis] if each is not None]),
@@ -161,6 +166,12 @@ def _shares(recipe: Recipe, axis: str, measured: Measured | None, sampler: Sampl
     refusing = any(gate.decision == "keep_prompt" for gate in gates)
     passed = sampler.share(seen.passed, seen.prompts) if refusing else Amount.exactly(1)
     return passed, sampler.share(seen.usable, of)
+
+
+def _intact(axis: str, measured: Measured | None, sampler: Sampler) -> Amount:
+    """Share of the pictures that the teacher can draw."""
+    seen = _judged(axis, measured)
+    return sampler.share(seen.pictures - seen.failed, seen.pictures)
 
 
 def _prompts(recipe: Recipe, piece: Piece, needed: Amount | None, sampler: Sampler) -> Amount:

@@ -73,6 +73,9 @@ def against(root: Path) -> list[Compared]:
     Raises ConfigError where there is no forecast or no finished run.
     """
     lines = load(root)
+    head = Store(root).head()
+    if head is None or "publish" not in head.commits:
+        raise ConfigError(f"{root}: has not published yet, so nothing can be held against its plan; run it to its end")
     with catalog.open_run(root) as con:
         rows = con.sql("SELECT part, item, axis, unit, actual FROM plan_against_actual").fetchall()
     actual: dict[tuple[Any, ...], float] = {tuple(row[:4]): row[4] for row in rows}

@@ -89,7 +89,7 @@ def time_lines(
         if stage in RANKS:
             busy = clock * recipe.run.workers
             ranks.append(busy)
-            said = f"clock time x {recipe.run.workers} ranks"
+            said = f"clock time x {recipe.run.workers} ranks; {detail}"
             lines.append(Line.of(("time", stage, None, "gpu_seconds"), busy, said))
     if len(clocks) == len(_stages(recipe, measured)) and clocks:
         lines.append(Line.of(("time", "all", None, "seconds"), total(clocks), "sum of the stages, one after another"))
