@@ -52,8 +52,8 @@ def wanted_scores(parts: Sequence[Part], *, of_plan: bool = False) -> str:
     drawn = "render_plan i" if of_plan else "render_plan r JOIN images i USING (image_id)"
     condition = "true" if of_plan else "i.error IS NULL"
     selects = [
-        f"SELECT i.image_id, '{part.name}' AS scorer, substr(sha256(to_json([{_fields(part)}])::VARCHAR), 1, 32)"
-        f" AS digest FROM {drawn} JOIN kept k ON k.prompt_id = i.prompt_id"
+        f"SELECT i.image_id, '{part.name}' AS scorer, {_digest(part)} AS digest FROM {drawn}"
+        " JOIN kept k ON k.prompt_id = i.prompt_id"
         f" WHERE {condition} AND {_NEEDS[part.module.NEEDS]}"
         for part in parts
     ]
@@ -61,8 +61,21 @@ def wanted_scores(parts: Sequence[Part], *, of_plan: bool = False) -> str:
     return " UNION ALL ".join([empty, *selects])
 
 
-def _fields(part: Part) -> str:
-    return ", ".join([f"'{part.digest}'", *(_INPUTS[name] for name in part.module.INPUTS)])
+def wanted_digests(parts: Sequence[Part]) -> str:
+    """SQL of the relation (prompt_id, d0, d1, ...): the digest of each part's scores of a planned prompt's pictures.
+
+    Null where the part is not for the prompt. As `wanted_scores`, with one row a prompt: a third of its time.
+    """
+    digests = [
+        f"CASE WHEN {_NEEDS[part.module.NEEDS]} THEN {_digest(part)} END AS d{place}"
+        for place, part in enumerate(parts)
+    ]
+    return f"SELECT {', '.join(['k.prompt_id', *digests])} FROM kept k SEMI JOIN render_plan r USING (prompt_id)"
+
+
+def _digest(part: Part) -> str:
+    fields = ", ".join([f"'{part.digest}'", *(_INPUTS[name] for name in part.module.INPUTS)])
+    return f"substr(sha256(to_json([{fields}])::VARCHAR), 1, 32)"
 
 
 #: Over todo(image_id, scorer, digest): what a Picture says besides its pixels, and digests: scorer -> digest.

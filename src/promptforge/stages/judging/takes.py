@@ -13,15 +13,13 @@ from collections.abc import Mapping, Sequence
 import duckdb
 import pyarrow as pa
 
-from promptforge.errors import StoreFault
 from promptforge.policy import Gate
 from promptforge.schema import arrow_schema
 from promptforge.stages.judging.bounds import policy_rows
-from promptforge.stages.judging.pictured import Columns, make_pictured
+from promptforge.stages.judging.pictured import Columns, literal, make_pictured
 from promptforge.stages.judging.predicates import Predicate, compiled
 from promptforge.stages.judging.quantiles import fit
 from promptforge.stages.run import Run
-from promptforge.stages.score import wanted_scores
 
 _BEST = """
 CREATE TEMP TABLE best AS
@@ -48,8 +46,6 @@ def judge(con: duckdb.DuckDBPyConnection, run: Run) -> None:
     decides keep_prompt), n_takes, n_passed (takes that fail no gate). Raises StoreFault where a planned picture is not
     rendered or a score not measured, DataFault where a quantile gate has too few reference pictures.
     """
-    con.execute(f"CREATE TEMP TABLE in_force AS {wanted_scores(run.parts.scorers)}")
-    _check_complete(con)
     select = run.recipe.select
     columns = Columns({part.name: dict(part.module.METRICS) for part in run.parts.scorers})
     # Where nothing is drawn there are no scorers: no gate has anything to look at.
@@ -62,7 +58,8 @@ def judge(con: duckdb.DuckDBPyConnection, run: Run) -> None:
     for scorer, metric in (*pairs, *((scorer, metric) for scorer, metric, _ in preferred)):
         columns(scorer, metric)
     by_style = any(gate.by == "style" for gate in gates.values())
-    make_pictured(con, columns, by_style or any("style_kind" in each.columns for each in predicates.values()))
+    by_style |= any("style_kind" in predicate.columns for predicate in predicates.values())
+    make_pictured(con, run.parts.scorers, columns, by_style)
     fitted = fit(con, {name: gate for name, gate in gates.items() if gate.kind == "quantile"}, columns)
     policy = pa.Table.from_pylist(policy_rows(run.recipe, fitted), schema=arrow_schema("policy"))
     con.register("gates", policy)
@@ -83,7 +80,7 @@ def _bounds(gates: Mapping[str, Gate]) -> str:
         keys = {"category": "= g.category", "style": "= g.style_kind"}
         for alias, on in ((own, keys.get(gate.by or "", "IN ('')")), (rest, "IS NULL")):
             joined.append(
-                f"LEFT JOIN gates {alias} ON {alias}.gate = {_literal(name)} AND {alias}.axis = g.axis"
+                f"LEFT JOIN gates {alias} ON {alias}.gate = {literal(name)} AND {alias}.axis = g.axis"
                 f" AND {alias}.key {on}"
             )
         for side, bound in (("low", "minimum"), ("high", "maximum")):
@@ -117,7 +114,7 @@ def _preferences(preferred: Sequence[tuple[str, bool]]) -> str:
 def _takes(gates: Mapping[str, Gate], columns: Columns, predicates: Mapping[str, Predicate]) -> str:
     """SQL of the table takes, from pictured, bounds and preferences."""
     fails = [
-        f"p.error IS NULL AND coalesce({_fails(place, gate, columns, predicates.get(name))}, false) AS f{place}"
+        f"error IS NULL AND coalesce({_fails(place, gate, columns, predicates.get(name))}, false) AS f{place}"
         for place, (name, gate) in enumerate(gates.items())
     ]
     every = [(f"f{place}", name) for place, name in enumerate(gates)]
@@ -132,25 +129,26 @@ def _takes(gates: Mapping[str, Gate], columns: Columns, predicates: Mapping[str,
     SELECT image_id, prompt_id, take, error, {_counted(every)} AS n_failed, {_counted(refusing)} AS n_refused,
         {_first(every)} AS first_failed, {_first(refusing)} AS first_refused, preference
     FROM (
-        SELECT {", ".join(["p.image_id", "p.prompt_id", "p.take", "p.error", *fails])},
-            coalesce(r.preference, 0) AS preference
-        FROM pictured p
-        LEFT JOIN bounds b ON b.axis = p.axis{"".join(groups)}
-        LEFT JOIN preferences r ON r.image_id = p.image_id
+        SELECT {", ".join(["image_id", "prompt_id", "take", "error", "preference", *fails])} FROM (
+            SELECT p.*, b.* EXCLUDE (axis, category, style_kind), coalesce(r.preference, 0) AS preference
+            FROM pictured p
+            LEFT JOIN bounds b ON b.axis = p.axis{"".join(groups)}
+            LEFT JOIN preferences r ON r.image_id = p.image_id
+        )
     )
     """
 
 
 def _fails(place: int, gate: Gate, columns: Columns, predicate: Predicate | None) -> str:
     """SQL that is true where a picture fails the gate; null or false where it passes."""
-    on_axis = f"p.axis IN ({', '.join(_literal(axis) for axis in gate.axes)})"
+    on_axis = f"axis IN ({', '.join(literal(axis) for axis in gate.axes)})"
     if predicate is not None:
         return f"({on_axis} AND NOT {predicate.sql})"
-    column = f"p.{columns(gate.scorer, gate.metric)}"
+    column = columns(gate.scorer, gate.metric)
     if gate.one_of is not None:
-        words = ", ".join(["NULL", *map(_literal, gate.one_of)])
+        words = ", ".join(["NULL", *map(literal, gate.one_of)])
         return f"({on_axis} AND {column}_seen AND NOT coalesce({column} IN ({words}), false))"
-    return f"(coalesce({column} < b.low_{place}, false) OR coalesce({column} > b.high_{place}, false))"
+    return f"(coalesce({column} < low_{place}, false) OR coalesce({column} > high_{place}, false))"
 
 
 def _is_bound(gate: Gate) -> bool:
@@ -162,22 +160,5 @@ def _counted(flags: Sequence[tuple[str, str]]) -> str:
 
 
 def _first(flags: Sequence[tuple[str, str]]) -> str:
-    whens = " ".join(f"WHEN {flag} THEN {_literal(name)}" for flag, name in flags)
+    whens = " ".join(f"WHEN {flag} THEN {literal(name)}" for flag, name in flags)
     return f"CASE {whens} END" if whens else "NULL::VARCHAR"
-
-
-def _literal(text: str) -> str:
-    quoted = str(text).replace("'", "''")
-    return f"'{quoted}'"
-
-
-def _check_complete(con: duckdb.DuckDBPyConnection) -> None:
-    """Raise StoreFault where a planned picture or a wanted score is not there: a decision would rest on a gap."""
-    ((unmade,),) = con.sql("SELECT count(*) FROM render_plan ANTI JOIN images USING (image_id)").fetchall()
-    ((unscored,),) = con.sql(
-        "SELECT count(*) FROM in_force ANTI JOIN scores USING (image_id, scorer, digest)"
-    ).fetchall()
-    if unmade or unscored:
-        raise StoreFault(
-            f"{unmade} planned pictures are not rendered and {unscored} scores not measured; run render and score"
-        )
