@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from promptforge import __version__
+from promptforge.commands import labelling
 from promptforge.commands.import_options import Import
 from promptforge.commands.plan_options import PlanOptions
 from promptforge.commands.prompt_options import Given
@@ -243,26 +244,6 @@ def import_images(
     return command.import_images(path, options, recipe, chosen, out, settings or ())
 
 
-@app.command(name="first-contact", sort_key=12)
-def first_contact(
-    recipe: Annotated[str, Parameter(help="a recipe of the package, or a .toml file")] = "flux-schnell",
-    *,
-    labels: Annotated[
-        Path | None, Parameter(help="CSV with image_id, question and label, in place of the page")
-    ] = None,
-    page: Annotated[
-        bool, Parameter(negative="--no-page", help="ask in a browser; else write a sheet to fill in")
-    ] = True,
-    precision: Annotated[float, Parameter(help="share of good pictures that a bound must reach")] = 0.9,
-    out: Annotated[Path | None, Parameter(help="run folder; runs/first-contact-<recipe> by default")] = None,
-    settings: Settings = None,
-) -> int:
-    """Draw 64 fixed prompts with your own weights, label them, and measure the recipe's bounds."""
-    from promptforge.commands import first_contact as command
-
-    return command.first_contact(recipe, settings=settings or (), out=out, given=labels, page=page, precision=precision)
-
-
 @app.command(sort_key=11)
 def doctor(
     *,
@@ -274,6 +255,11 @@ def doctor(
     from promptforge.commands.doctor import show as show_findings
 
     return show_findings(recipe, settings or (), as_json=json)
+
+
+app.command(labelling.first_contact, name="first-contact", sort_key=12)
+app.command(labelling.label, sort_key=12)
+app.command(labelling.calibrate, sort_key=12)
 
 
 @app.command(sort_key=13)

@@ -23,7 +23,7 @@ from promptforge.errors import ConfigError
 from promptforge.faults import nearest
 from promptforge.lock import Lock
 from promptforge.records import digest_of
-from promptforge.stages import labels, pipeline
+from promptforge.stages import labels
 from promptforge.stages.calibration.draw import Request, commit_sample, share_out
 from promptforge.stages.calibration.frame import Frame, frame_of
 from promptforge.stages.calibration.raters import agreements
@@ -80,7 +80,7 @@ def label(root: Path, asked: Labelling) -> None:
             n_before = len(run.store.commits(labels.STAGE))
             commits = [commit_sample(run.store, request) for request in requests]
             if len(run.store.commits(labels.STAGE)) > n_before:
-                put_in_force(root, lock.epoch)
+                labels.put_in_force(run.store, lock.epoch)
         samples = [run.store.read(item) for commit in commits if (item := commit.file("label_sample"))]
         todo = _todo(con, samples)
         given = dict(_said_before(con, rater))
@@ -100,7 +100,7 @@ def label(root: Path, asked: Labelling) -> None:
         said = _from_page(LabelPage(todo, _Pictures(run, _images(todo)), kept, asked.port, given), len(todo))
     with Lock(root) as lock:
         labels.save(run.store, said, rater)
-        put_in_force(root, lock.epoch)
+        labels.put_in_force(run.store, lock.epoch)
     if asked.labels is None:
         kept.unlink(missing_ok=True)  # the table has it all
     _tell(root, len(said), len(todo), rater)
@@ -122,13 +122,6 @@ def chosen_gates(run: Run, names: Sequence[str], question: str | None = None) ->
     if not found:
         raise ConfigError(f"{run.root}: no gate to ask about{'' if question is None else f' with question {question}'}")
     return found
-
-
-def put_in_force(root: Path, epoch: int) -> None:
-    """Make a head with every sample and label, that goes as far as the newest does."""
-    head = open_run(root).store.head()
-    done = head.commits if head else {}
-    pipeline.advance(root, epoch, next((stage for stage in ("publish", "select") if stage in done), "score"))
 
 
 def _check(asked: Labelling) -> str:

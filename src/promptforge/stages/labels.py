@@ -18,6 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from promptforge import catalog
 from promptforge.policy import Gate
 from promptforge.records import digest_of
 from promptforge.schema import arrow_schema
@@ -129,6 +130,15 @@ def save(store: Store, rows: Sequence[Row], rater: str) -> None:
         # Numbered: who changes a mind twice says again what a commit held that is empty by now.
         digest = digest_of([len(earlier), lines])
         store.commit(STAGE, "all", digest, {"labels": _table(lines)}, {"labels": len(lines)})
+
+
+def put_in_force(store: Store, epoch: int) -> None:
+    """Make a head that names every sample and label, and for the rest what the newest names: labels decide nothing."""
+    head = store.head()
+    assert head is not None
+    commits = {**head.commits, STAGE: [commit.key for commit in store.commits(STAGE)]}
+    made = store.new_head(epoch, head.recipe, commits)
+    catalog.write_tables_sql(store, store.in_force(made))
 
 
 def _key(row: Row) -> tuple[str, str]:
