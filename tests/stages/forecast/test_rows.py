@@ -42,7 +42,8 @@ def measured(text: Text, judged: Judged = Judged(), **changes: Any) -> Measured:
         "judged": {AXIS: judged},
         "pictures": {},
         "files": {},
-        "seconds": {"render": (50.0, 100)},
+        "seconds": {},
+        "a_picture_s": 1.0,
         "workers": 2,
         "dataset": {},
         "published": (0, 0),
@@ -115,7 +116,7 @@ def test_money_becomes_pictures_by_the_measured_seconds() -> None:
     rounds = {"max_money": 1.0, "price_per_gpu_hour": 3.6}
     recipe = recipe_of({"policy": "images", "gates": {"refusing": REFUSING}}, rounds=rounds)
     seen = measured(Text(4000, 4000, 2000, 4000))
-    # 50 s of the clock on 2 ranks for 100 pictures: a rank-second each. 1.0 / 3.6 hours are 1,000 s.
+    # A rank-second each; 1.0 / 3.6 hours are 1,000 s.
     each = second_per_picture(recipe, None, seen, Sampler(np.random.default_rng(1), "pilot"))
     assert each is not None
     assert each.expected == pytest.approx(1.0, rel=0.01)

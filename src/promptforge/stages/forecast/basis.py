@@ -23,6 +23,7 @@ from promptforge.errors import ConfigError, StoreFault
 from promptforge.stages import arrange, decontaminate, dedup, filter, generate
 from promptforge.stages.goals import ELIGIBLE, assign
 from promptforge.stages.judging.takes import judge
+from promptforge.stages.rounds.spending import spending
 from promptforge.stages.run import DATASET, Run
 from promptforge.store import Commit, Head, Store, TableFile
 
@@ -86,6 +87,7 @@ class Measured:
     pictures: Mapping[str, tuple[int, float, float]]  # axis -> pictures looked at, their bytes, squares of those
     files: Mapping[str, Files]
     seconds: Mapping[str, tuple[float, int]]  # stage -> clock seconds, rows
+    a_picture_s: float | None  # of one rank, loading the teacher included
     workers: int
     dataset: Mapping[str, int]  # data, prompts, index.parquet, other -> bytes
     published: tuple[int, int]  # rows, with a picture
@@ -165,6 +167,7 @@ def measure(run: Run, root: Path, basis: str) -> Measured:
         pictures=pictures,
         files=_files(there.store, commits),
         seconds=seconds,
+        a_picture_s=None if other else spending(there.store).each_s,
         workers=_workers(root),
         dataset=dataset_bytes(root / DATASET),
         published=(published[0], published[1]),

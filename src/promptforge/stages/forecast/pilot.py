@@ -12,8 +12,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,11 @@ def make_pilot(run: Run, raw: Mapping[str, Any], root: Path, count: int) -> dict
     with Lock(root, say=meter(root).note) as lock:
         prepare(root, text, where).store.sweep()
         tallies = _make_text(root)
-        prepare(root, _drawing(root, text, count), where)
-        tallies += _make_pictures(root)
         pipeline.record_cost(root, lock.epoch, tallies)
+        prepare(root, _drawing(root, text, count), where)
+        for tally in _make_pictures(root):  # costs are recorded at once: a stopped pilot still knows what it took
+            pipeline.record_cost(root, lock.epoch, [tally])
+            tallies.append(tally)
         pipeline.advance(root, lock.epoch, "publish")
     return {"root": where, "stages": tallies}
 
@@ -114,22 +117,23 @@ def _planned(run: Run) -> dict[str, int]:
     return found
 
 
-def _make_pictures(root: Path) -> list[Tally]:
+def _make_pictures(root: Path) -> Iterator[Tally]:
     world = open_run(root).recipe.run.workers
-    tallies = [pipeline.make_questions(root), pipeline.make_plan(root, demanding=False)]
+    yield pipeline.make_questions(root)
+    yield pipeline.make_plan(root, demanding=False)[0]
     meter(root).finish("plan")
     for stage, make in (
         ("render", pipeline.make_render),
         ("score", pipeline.make_score),
         ("respond", pipeline.make_respond),
     ):
-        tallies.append(_on_ranks(root, stage, make, world))
+        yield _on_ranks(root, stage, make, world)
         meter(root).finish(stage)
-    tallies += [pipeline.make_lookalikes(root), pipeline.make_select(root)]
+    yield pipeline.make_lookalikes(root)
+    yield pipeline.make_select(root)
     meter(root).finish("select")
-    tallies.append(pipeline.make_publish(root, demanding=False))
+    yield pipeline.make_publish(root, demanding=False)
     meter(root).finish("publish")
-    return tallies
 
 
 def _on_ranks(root: Path, stage: str, make: Callable[[Path, int, int], Tally], world: int) -> Tally:
@@ -137,5 +141,5 @@ def _on_ranks(root: Path, stage: str, make: Callable[[Path, int, int], Tally], w
     begun = time.monotonic()
     with ThreadPoolExecutor(world, thread_name_prefix="rank") as pool:
         found = list(pool.map(lambda rank: make(root, rank, world), range(world)))
-    passed = time.monotonic() - begun
-    return Tally(stage, sum(each.done for each in found), 0, sum(each.rows for each in found), passed)
+    total = sum(found, Tally(stage))
+    return replace(total, seconds=time.monotonic() - begun)

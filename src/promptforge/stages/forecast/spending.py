@@ -39,9 +39,8 @@ UNKNOWN = "unknown; --pilot 100 measures it"
 
 def second_per_picture(recipe: Recipe, params: Any, measured: Measured | None, sampler: Sampler) -> Amount | None:
     """Seconds of one rank for one picture; None where nothing says."""
-    found = _rate(measured, "render")
-    if found is not None and measured is not None:
-        return sampler.about(found * measured.workers, MARGIN)
+    if measured is not None and measured.a_picture_s is not None:
+        return sampler.about(measured.a_picture_s, MARGIN)
     published = _published(params)
     return sampler.about(published[0], MARGIN, "published") if published else None
 
@@ -172,7 +171,7 @@ def _clock(
         if a_picture.basis == "published":
             detail = "6.46 s a picture, published for diffusers on an H100, not measured"
         elif measured is not None:
-            detail = f"{_rate(measured, 'render') or 0:.3g} s a picture in {measured.root}"
+            detail = f"{measured.a_picture_s or 0:.3g} s of a rank a picture in {measured.root}"
         return amount * a_picture * (1 / recipe.run.workers), detail
     rate = _rate(measured, stage)
     if rate is None or measured is None:
