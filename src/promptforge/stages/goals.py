@@ -23,11 +23,12 @@ LENGTHS: dict[str, str] = dict(zip(("tiny", "short", "medium", "long", "paragrap
 ANY, REST = "any", "rest"
 
 # Prompts whose split group lies in one split only; the others can go to neither side, nor can a mixed prompt.
+# By group and not by a window over a million of them, which takes twice as long.
 WHOLE = """
-    SELECT * EXCLUDE (whole) FROM (
-        SELECT *, min(split) OVER family = max(split) OVER family AS whole
-        FROM kept WINDOW family AS (PARTITION BY split_group)
-    ) WHERE whole AND split <> 'mixed'
+    SELECT * FROM kept k WHERE split <> 'mixed' AND NOT EXISTS (
+        FROM (SELECT split_group FROM kept GROUP BY split_group HAVING min(split) <> max(split)) m
+        WHERE m.split_group IS NOT DISTINCT FROM k.split_group
+    )
 """
 
 # The same with their places: as the recipe's [order] put them, else as they come in the stream.
