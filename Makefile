@@ -40,7 +40,7 @@ VLLM := .venv-vllm/.installed
 CACHES := .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-fast setup-models shards query serve miniature mini-teacher test test-models test-vllm eval-filters lint style types layers lock clean distclean
+.PHONY: help setup setup-dev setup-fast setup-models shards query report serve miniature mini-teacher test test-models test-vllm eval-filters lint style types layers lock clean distclean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z-]+:[^#]*## / { \
@@ -75,6 +75,10 @@ query: $(CORE) ## Ask a run in SQL: SQL="select axis, count(*) from accepted gro
 	if [ -n "$$RUN" ]; then set -- "$$@" --run "$$RUN"; fi; \
 	if [ -n "$$SQL" ]; then set -- "$$@" -- "$$SQL"; fi; \
 	exec $(BIN)/promptforge query "$$@"
+
+report: $(CORE) ## Write a run's report.html anew [RUN=folder OUT=file ARGS=--open]
+	@set --; if [ -n "$$RUN" ]; then set -- --run "$$RUN"; fi; if [ -n "$$OUT" ]; then set -- "$$@" --out "$$OUT"; fi; \
+	exec $(BIN)/promptforge report "$$@" $(ARGS)
 
 serve: $(CORE) ## Start a Prefect server and a worker on loopback, with the flows deployed [ARGS="--port 4300"]
 	@exec $(BIN)/promptforge serve $(ARGS)

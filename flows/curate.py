@@ -24,6 +24,7 @@ from promptforge.flows.params import CurateParams
 from promptforge.flows.retries import TRIES
 from promptforge.flows.runners import task_runner
 from promptforge.lock import Lock
+from promptforge.report.page import write_report
 from promptforge.report.rejects import write_rejects
 from promptforge.stages import parts, pipeline
 from promptforge.stages.coverage.demands import refuse_hopeless
@@ -229,6 +230,7 @@ def _stages(run: Run, epoch: int) -> tuple[list[Row], int]:
     update_progress_artifact(artifact, 100.0)
     with catalog.open_run(run.root) as con:
         write_rejects(run.root, con)
+        write_report(run.root, con)
         funnel = con.sql("SELECT axis, stage, check_name, reason, n_in, n_dropped FROM funnel").to_arrow_table()
     create_table_artifact(funnel.to_pylist(), key="funnel", description=f"head {head.number} of {where}")
     return _by_stage(rows), head.number

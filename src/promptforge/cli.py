@@ -150,6 +150,20 @@ def show(
     lookup.show(find_run(run), id, output)
 
 
+@app.command(sort_key=4)
+def report(
+    *,
+    out: Annotated[Path | None, Parameter(help="file to write; report.html in the run folder by default")] = None,
+    open: Annotated[bool, Parameter(negative="", help="open it in the browser")] = False,
+    run: RunFolder = None,
+) -> None:
+    """Write report.html: figures, gates, pictures, coverage, cost in one file that needs no network."""
+    from promptforge.commands.report import make_report
+    from promptforge.commands.terminal import find_run
+
+    make_report(find_run(run), out, show=open)
+
+
 @app.command(sort_key=5)
 def select(
     *,

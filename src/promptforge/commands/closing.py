@@ -14,6 +14,7 @@ from promptforge import catalog
 from promptforge.commands import terminal
 from promptforge.recipe import Recipe
 from promptforge.records import AXES
+from promptforge.stages.rounds.told import acceptance, name_of, reached
 from promptforge.stages.run import Tally
 from promptforge.stages.teachability.shown import told
 
@@ -72,8 +73,38 @@ def tell(console: Console, root: Path, recipe: Recipe, result: Mapping[str, Any]
     for said in [*_remarks(rows, recipe), *_picture_remarks(rows, recipe, found[0], found[2], at), *takes]:
         console.print(said)
     console.print(f"dataset:  {root / 'dataset'}")
+    console.print(f"report:   {root / 'report.html'}")
     console.print(f"rejects:  {root / 'rejects.md'}")
     console.print(f'next:     {terminal.program()} query "select axis, count(*) n from accepted group by all"{at}')
+
+
+_WHAT_TO_DO = {
+    "exhausted": "no candidate is left: give the sources more rows of it",
+    "hopeless": "given up, hardly any passes: look at its pictures, ease its gates, or lower rounds.hopeless_below",
+    "budget": "the budget is spent: raise the limit in [rounds] and run again, what is drawn counts",
+}
+
+
+def round_remarks(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> list[str]:
+    """Rounds and what they took against the budget, and each goal that fell short: why, and what to do."""
+    if recipe.rounds is None:
+        return []
+    last = (
+        con.sql("FROM rounds WHERE round = (SELECT max(round) FROM rounds) ORDER BY axis, cell")
+        .to_arrow_table()
+        .to_pylist()
+    )
+    if not last:
+        return []
+    ((n_rounds, n_renders),) = con.sql("SELECT count(DISTINCT round), count(*) FROM render_plan").fetchall()
+    most = recipe.rounds.max_renders
+    of = "" if most is None else f" of {most:,} that may be"
+    said = [f"{n_rounds:,} {'round' if n_rounds == 1 else 'rounds'}, {n_renders:,} pictures wanted{of}"]
+    for row in last:
+        if row["state"] in _WHAT_TO_DO and row["wanted"] is not None and row["n_accepted"] < row["wanted"]:
+            about = ", ".join(filter(None, [reached(row), acceptance(row)]))
+            said.append(f"{name_of(row['axis'], row['cell'])} fell short, {about}; {_WHAT_TO_DO[row['state']]}")
+    return said
 
 
 def _figures_table(rows: list[dict[str, Any]]) -> Any:
@@ -107,7 +138,7 @@ def _remarks(rows: list[dict[str, Any]], recipe: Recipe) -> list[str]:
     if torn := ", ".join(f"{row['axis']} {row['in_two_splits']:,}" for row in rows if row["in_two_splits"]):
         said.append(f"in no split, since their pair, family or duplicates lie in two: {torn}")
     # A quota is a limit to a person's own prompts: nobody asked for as many.
-    if short and any(source.kind != "files" for source in recipe.sources):
+    if short and recipe.rounds is None and any(source.kind != "files" for source in recipe.sources):
         said.append(f"fewer than wanted: {', '.join(short)}; more candidates would fill them")
     return said
 

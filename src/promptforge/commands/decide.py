@@ -10,6 +10,7 @@ import duckdb
 from promptforge import catalog
 from promptforge.commands import terminal
 from promptforge.errors import PromptforgeError
+from promptforge.report.page import REPORT, write_report
 from promptforge.report.rejects import REJECTS, write_rejects
 from promptforge.stages.run import DATASET
 from promptforge.store import NOT_REDONE, Commit, Store
@@ -77,12 +78,14 @@ def purge_texts(root: Path, ids: Sequence[str], reason: str) -> None:
     """purge: remove texts for good; hash and reason stay."""
     from promptforge.stages.purge import purge
 
-    (root / REJECTS).unlink(missing_ok=True)  # its examples may show the text; first, so that a cut leaves none
+    for name in (REJECTS, REPORT):
+        (root / name).unlink(missing_ok=True)  # they may show the text; first, so that a cut leaves none
     before = _accepted(root)
     done = purge(root, ids, reason)
     if Store(root).head() is not None:
         with catalog.open_run(root) as con:
             write_rejects(root, con)
+            write_report(root, con)
     counted = f"{len(done.prompts)} {'text' if len(done.prompts) == 1 else 'texts'}"
     terminal.out().print(f"{root}: purged {counted}, {done.rewritten} records rewritten; hash and reason stay")
     after = _accepted(root)

@@ -250,10 +250,11 @@ def _in_row_order(verdicts: pa.Table, prompts: pa.Table) -> pa.Table:
 
 
 def _remove_derived(root: Path) -> None:
-    """Remove the data set, half-made ones, and the report of rejects, which quotes prompts."""
+    """Remove the data set, half-made ones, and the reports, which quote prompts and show pictures."""
     for path in _leftovers(root):
         shutil.rmtree(path)
-    (root / "rejects.md").unlink(missing_ok=True)
+    for name in ("rejects.md", "report.html"):
+        (root / name).unlink(missing_ok=True)
 
 
 def _leftovers(root: Path) -> Iterable[Path]:
