@@ -16,5 +16,5 @@ COMMENT ON COLUMN render_plan.take IS 'number of the attempt, from 0';
 COMMENT ON COLUMN render_plan.seed IS 'first 63 bits of hash(noise_group, take, recipe seed)';
 COMMENT ON COLUMN render_plan.teacher IS 'fingerprint of the teacher';
 COMMENT ON COLUMN render_plan.bucket IS 'hash bucket of prompt_id: names files, never rows';
-COMMENT ON COLUMN render_plan.round IS 'round that wants it, from 0; 0 alone where the recipe has no rounds';
+COMMENT ON COLUMN render_plan.round IS 'round that wants it, from 0; 0 alone where the recipe has neither rounds nor waves of takes';
 COMMENT ON COLUMN render_plan.fixed IS 'whether every take of the prompt is drawn, whatever passes: teachability is measured on these alone';

@@ -26,7 +26,7 @@ COMMENT ON COLUMN rounds.n_candidates IS 'kept prompts of the cell that may be t
 COMMENT ON COLUMN rounds.n_tried IS 'of these, prompts with a picture wanted by an earlier round';
 COMMENT ON COLUMN rounds.n_undecided IS 'of these, prompts that are not accepted yet and have takes left';
 COMMENT ON COLUMN rounds.n_accepted IS 'prompts of those tried that pass; may be more than wanted by what was rendered too much';
-COMMENT ON COLUMN rounds.acceptance IS 'share of the decided prompts that pass; null before any is';
+COMMENT ON COLUMN rounds.acceptance IS 'share of the prompts that pass, over those of rounds of which every prompt is decided; null before any is';
 COMMENT ON COLUMN rounds.low IS 'lower end of its 95% interval';
 COMMENT ON COLUMN rounds.high IS 'upper end of its 95% interval';
 COMMENT ON COLUMN rounds.n_new IS 'prompts that this round tries for the first time';

@@ -23,7 +23,7 @@ COMMENT ON COLUMN selection.prompt_id IS 'the prompt; unique';
 COMMENT ON COLUMN selection.axis IS 'axis whose quota it counts for';
 COMMENT ON COLUMN selection.split IS 'split of its split_group';
 COMMENT ON COLUMN selection.state IS 'accepted; not_selected: a gate or its split group refused it; not_needed: the quota was full before it';
-COMMENT ON COLUMN selection.reason IS 'why it is not accepted';
+COMMENT ON COLUMN selection.reason IS 'why it is not accepted: a gate, not_rendered, budget_spent or hopeless_cell (no round tried it), quota_full, a cap of [order], split_group_straddles';
 COMMENT ON COLUMN selection.keep_prompt IS 'may the trainer see this prompt';
 COMMENT ON COLUMN selection.keep_image IS 'may a trainer that consumes pictures see the picture image_id';
 COMMENT ON COLUMN selection.image_id IS 'best take: passes most gates, then the earliest; null where nothing was rendered';

@@ -68,8 +68,23 @@ def plan_line(recipe: Recipe, root: Any) -> str:
         pictures += f", {counted(len(recipe.scorers), 'scorer')}"
     return (
         f"{recipe.name}: {_goal(recipe)} from {counted(len(recipe.sources), 'source')},"
-        f" {counted(len(recipe.filters), 'check')}, {pictures}, policy {recipe.select.policy}; into {root}"
+        f" {counted(len(recipe.filters), 'check')}, {pictures}, policy {recipe.select.policy}{_in_rounds(recipe)};"
+        f" into {root}"
     )
+
+
+def _in_rounds(recipe: Recipe) -> str:
+    """That it goes in rounds, and what may be spent."""
+    rounds = recipe.rounds
+    if rounds is None:
+        return ""
+    limits = [
+        *([] if rounds.max_renders is None else [f"{rounds.max_renders:,} renders"]),
+        *([] if rounds.max_gpu_s is None else [f"{rounds.max_gpu_s:,.0f} s of drawing"]),
+        *([] if rounds.max_money is None else [f"{rounds.max_money:,.2f} of money"]),
+        *([] if rounds.max_wall_s is None else [f"no round begun after {rounds.max_wall_s:,.0f} s"]),
+    ]
+    return f", in rounds within {', '.join(limits)}" if limits else ", in rounds without a limit"
 
 
 def _goal(recipe: Recipe) -> str:

@@ -46,13 +46,15 @@ def show_status(root: Path) -> None:
 
 
 def _pictures(store: Store, commits: list[Commit]) -> str | None:
-    """How many pictures of the newest plan exist and are measured; None before the first plan."""
+    """How many pictures of the newest plan, or chain of rounds, exist and are measured; None before the first plan."""
     plans = [commit for commit in commits if commit.stage == "plan"]
     if not plans:
         return None
-    plan = max(plans, key=lambda commit: (store.record_path(commit).stat().st_mtime_ns, commit.key))
+    newest = max(plans, key=lambda commit: (store.record_path(commit).stat().st_mtime_ns, commit.key))
+    chain = newest.counts.get("chain")
+    rounds = [newest] if chain is None else [each for each in plans if each.counts.get("chain") == chain]
     facts = [commit for commit in commits if commit.stage in {"render", "score"}]
-    with catalog.connect(store, [plan, *facts], check=()) as con:
+    with catalog.connect(store, [*rounds, *facts], check=()) as con:
         ((wanted, rendered, failed, scored),) = con.sql(
             "SELECT count(*), count(*) FILTER (made), count(*) FILTER (NOT made), count(*) FILTER (image_id IN"
             " (SELECT image_id FROM scores)) FROM render_plan LEFT JOIN"
@@ -60,7 +62,9 @@ def _pictures(store: Store, commits: list[Commit]) -> str | None:
         ).fetchall()
     lost = f", {failed:,} could not be made" if failed else ""
     noun = "picture" if wanted == 1 else "pictures"
-    return f"{wanted:,} {noun}; rendered {rendered:,}, scored {scored:,}{lost}"
+    n_rounds = sum(each.counts["images"] > 0 for each in rounds)
+    in_rounds = "" if chain is None else f" in {n_rounds:,} {'round' if n_rounds == 1 else 'rounds'}"
+    return f"{wanted:,} {noun}{in_rounds}; rendered {rendered:,}, scored {scored:,}{lost}"
 
 
 def _rows(commit: Commit) -> int:

@@ -61,6 +61,38 @@ CHECKS = (
         "select",
     ),
     _once("head", "render_plan", "image_id", "plan"),
+    _once("head", "rounds", "concat_ws(' ', round, axis, cell)", "plan"),
+    Check(
+        "head",
+        ("rounds", "render_plan"),
+        "NULL",
+        "SELECT NULL, 'round ' || r.round || ' of ' || r.axis || ' says ' || r.n || ' pictures, its plan has '"
+        " || coalesce(p.n, 0) FROM (SELECT round, axis, sum(n_renders) AS n FROM rounds GROUP BY ALL) r"
+        " LEFT JOIN (SELECT round, axis, count(*) AS n FROM render_plan JOIN kept USING (prompt_id) GROUP BY ALL)"
+        " p ON p.round = r.round AND p.axis = r.axis WHERE r.n <> coalesce(p.n, 0)",
+        "plan",
+    ),
+    Check(
+        "head",
+        ("rounds",),
+        "NULL",
+        "SELECT NULL, 'before round ' || r.round || ' ' || r.axis || ' ' || r.cell || ' had ' || r.n_spent"
+        " || ' pictures, the rounds before it say ' || coalesce(sum(e.n_renders), 0) FROM rounds r"
+        " LEFT JOIN rounds e ON e.round < r.round AND e.axis = r.axis AND e.cell = r.cell"
+        " GROUP BY r.round, r.axis, r.cell, r.n_spent HAVING coalesce(sum(e.n_renders), 0) <> r.n_spent",
+        "plan",
+    ),
+    Check(
+        "head",
+        ("selection", "rounds"),
+        "NULL",
+        "SELECT NULL, 'the last round says ' || r.n || ' accepted of ' || r.axis || ', selected are '"
+        " || coalesce(s.n, 0) FROM (SELECT axis, sum(least(n_accepted, coalesce(wanted, n_accepted))) AS n FROM rounds"
+        " WHERE round = (SELECT max(round) FROM rounds) GROUP BY axis) r"
+        " LEFT JOIN (SELECT axis, count(*) AS n FROM selection WHERE keep_prompt GROUP BY axis) s ON s.axis = r.axis"
+        " WHERE r.n <> coalesce(s.n, 0)",
+        "select",
+    ),
     _once("head", "selection", "prompt_id", "select"),
     _once("head", "selection", "row_id", "select"),
     _once("head", "take_outcomes", "prompt_id", "select"),

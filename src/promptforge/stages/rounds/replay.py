@@ -33,6 +33,7 @@ Flags = NDArray[np.bool_]
 NEVER = 1 << 30  # a take that no prompt has
 PROBE = 20  # new prompts of a goal, or PROBE_SHARE of what it wants, where a budget is short and nothing is known
 PROBE_SHARE = 0.05
+STEP = 0.6  # of what is left of a short budget: the most that a turn is expected to take, so that it can be corrected
 TAIL_SHARE = 0.02  # of a budget: left for the last steps, a prompt at a time
 
 
@@ -188,11 +189,17 @@ class Play:
             new = self._level(needs, left - waiting)
             short = True
         else:
-            new, short = [need.size() if need else 0 for need in needs], False
+            new, short = [self._careful(need, need.size()) if need else 0 for need in needs], False
         if self.spent == 0:
             new = [max(n, min(goal.of.first, len(goal.of))) for n, goal in zip(new, self.goals, strict=True)]
         batch = self._batch(again, new)
         return batch.head(batch.renders, left), short
+
+    def _careful(self, need: _Need, n: int) -> int:
+        """No more than twice as many prompts as so far, of a goal that may turn out to be hopeless."""
+        if not need.record.decided or need.record.interval()[0] >= self.rules.hopeless_below:
+            return n
+        return min(n, max(need.missing(1.0), need.tried, self.rules.hopeless_after))
 
     def _need(self, goal: Standing) -> _Need:
         rules, of = self.rules, goal.of
@@ -215,7 +222,7 @@ class Play:
         low, high = 0.0, 1.0
         for _ in range(24):
             level = (low + high) / 2
-            if sum(need.expected(level) for need in present) <= left:
+            if sum(need.expected(level) for need in present) <= STEP * left:
                 low = level
             else:
                 high = level

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from promptforge.recipe import Recipe, Rounds
+from promptforge.recipe import Rounds
 from promptforge.stages import goals
+from promptforge.stages.judging.reference import reference_prompts
 from promptforge.stages.judging.takes import judge
 from promptforge.stages.render import Wish, is_fixed
 from promptforge.stages.rounds.replay import NEVER, Batch, Candidates, Ints, Next, Play, Rules, Standing
 from promptforge.stages.rounds.spending import affordable
 from promptforge.stages.run import Row, Run
-
-try:
-    from promptforge.stages.judging.reference import reference_prompts
-except ImportError:  # no gate is fitted on reference prompts yet
-
-    def reference_prompts(recipe: Recipe) -> Mapping[str, int]:
-        """None are needed."""
-        return {}
-
 
 # By goal and place: the prompts that may be taken, and what is known of their pictures.
 _KNOWN = f"""
@@ -61,7 +53,7 @@ def decide(
         judge(con, run)
     else:  # a quantile gate has nothing to be fitted on yet
         con.execute(_NOTHING)
-    known = con.execute(_KNOWN, {"teacher": run.teacher_fingerprint}).to_arrow_table()
+    known = con.sql(_KNOWN, params={"teacher": run.teacher_fingerprint}).to_arrow_table()
     candidates = _candidates(run, known)
     rules = Rules(
         takes=recipe.render.takes,
