@@ -117,10 +117,11 @@ def labelled(con: duckdb.DuckDBPyConnection, frame: Frame) -> tuple[str, Parts] 
 
     Keys are those of the frame; for a gate that no bound moves, 1 where the picture passes and else 0.
     """
-    found = con.execute(_SAMPLE, {"gate": frame.name}).fetchone()
-    if found is None:
+    found = con.execute(_SAMPLE, {"gate": frame.name}).fetchall()
+    if not found:
         return None
-    rows = con.sql(_LABELLED, params={"sample": found[0]}).to_arrow_table()
+    sampled, question = found[0]
+    rows = con.sql(_LABELLED, params={"sample": sampled}).to_arrow_table()
     names, codes = np.unique(np.array(rows["stratum"].to_pylist(), str), return_inverse=True)
     sizes = np.zeros(len(names))
     sizes[codes] = rows["n_stratum"].to_numpy()
@@ -132,7 +133,7 @@ def labelled(con: duckdb.DuckDBPyConnection, frame: Frame) -> tuple[str, Parts] 
     said = rows["good"].is_valid().to_numpy(zero_copy_only=False) & known
     good = rows["good"].fill_null(False).to_numpy(zero_copy_only=False)[said]
     sample = Sample(_keys(frame)[place[said]], good, codes[said], sizes)
-    return found[1], _parts(sample, frame.chosen[place[said]])
+    return question, _parts(sample, frame.chosen[place[said]])
 
 
 def by_truth(frame: Frame, question: str) -> Parts | None:
