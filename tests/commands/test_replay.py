@@ -128,6 +128,18 @@ def test_apply_does_it_and_the_earlier_head_stays_to_compare_with(copy: Path, as
     assert any(line.startswith("picture lost") for line in out.splitlines())
 
 
+def test_frozen_quantiles_keep_what_the_quantiles_kept(here: Path, ask: Ask, tmp_path: Path) -> None:
+    about = "scorer='technical', metric='sharpness', quantile=0.5, least=1, axes=['image_quality']"
+    gate, path = f"select.gates.sharp={{{about}}}", tmp_path / "bounds.txt"
+    code, fitted, _ = ask("select", "--set", gate, "--freeze", path, "--json")
+    assert code == 0
+    assert "quantile" not in path.read_text()
+    code, plain, _ = ask("select", "--set", f"@{path}", "--json")
+    assert code == 0
+    assert json.loads(plain)["moves"] == json.loads(fitted)["moves"] != []
+    assert json.loads(plain)["axes"] == json.loads(fitted)["axes"]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -138,6 +150,7 @@ def test_apply_does_it_and_the_earlier_head_stays_to_compare_with(copy: Path, as
         (["--difference", "rows.txt"], "--difference rows.txt: expected a name that ends in .parquet or .csv"),
         (["--difference", "nowhere/rows.csv"], "there is no folder"),
         (["--difference", "runs/own/rows.csv"], "lies in the run folder"),
+        (["--freeze", "bounds.txt"], "no gate has a quantile"),
         (["--json", "--apply"], "--json tells of a dry run"),
     ],
 )

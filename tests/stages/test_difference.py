@@ -122,6 +122,17 @@ def test_a_quota_that_is_not_met_is_told_with_what_nobody_has_drawn(tmp_path: Pa
         assert replay.short() == []
 
 
+def test_cells_that_fall_short_are_told_one_by_one(tmp_path: Path, tiny: Callable[[], Row]) -> None:
+    run = run_of(tmp_path, tiny, policy="images", **sharper(0.3, "keep_prompt"), quota={"image_quality": 3})
+    put_in_force(run, four(run, []))
+    cells = "select.cells={'image_quality/a/any/any' = 2}"
+    # none of the four prompts has a category: the cell has none, and the rest of the axis wants one and has it
+    with replayed(tmp_path, [cells]) as replay:
+        assert replay.short() == [
+            {"axis": "image_quality", "cell": "image_quality/a/any/any", "wanted": 2, "accepted": 0, "unrendered": 0}
+        ]
+
+
 def test_a_text_that_was_withheld_since_is_counted_and_not_shown(tmp_path: Path, tiny: Callable[[], Row]) -> None:
     run = run_of(tmp_path, tiny, **sharper(0.0))
     put_in_force(run, four(run, []))

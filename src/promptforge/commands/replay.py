@@ -11,7 +11,10 @@ from typing import Any
 from promptforge.commands import terminal
 from promptforge.commands.replay_options import Shown
 from promptforge.errors import ConfigError
-from promptforge.stages.difference import COUNTS, Replay, replayed
+from promptforge.files import put
+from promptforge.recipe import Recipe
+from promptforge.stages.difference import COUNTS, Replay, changed_run, replayed
+from promptforge.stages.judging.reference import frozen
 
 _MOST_LINES = 6  # of categories and of moves: the answer is to fit a screen; --json and --difference have all
 _MOST_CHARS = 72  # of a prompt's text and of a setting's value
@@ -28,9 +31,13 @@ _KINDS = {
 def show(root: Path, settings: Sequence[str], shown: Shown, *, apply: bool) -> None:
     """Print the difference, and write it into a file where one is named."""
     _refuse(root, shown, apply=apply)
+    if shown.freeze is not None and not _has_quantiles(changed_run(root, settings).recipe):
+        raise ConfigError("--freeze: no gate has a quantile, so there is nothing to freeze")
     with replayed(root, settings, shown.against) as replay:
         if shown.difference is not None:
             _write(replay, shown.difference)
+        if shown.freeze is not None:
+            put(shown.freeze, "".join(f"{line}\n" for line in frozen(replay.con, replay.run)).encode())
         if shown.json:
             terminal.out().print(json.dumps(_whole(replay, shown), indent=1, default=str), soft_wrap=True)
         else:
@@ -44,18 +51,20 @@ def _refuse(root: Path, shown: Shown, *, apply: bool) -> None:
         raise ConfigError(f"--examples {shown.examples}: expected a whole number from 0 up")
     if shown.json and apply:
         raise ConfigError("--json tells of a dry run; leave it or --apply out")
-    path = shown.difference
-    if path is None:
-        return
-    if path.suffix.lower() not in _FORMATS:
-        raise ConfigError(f"--difference {path}: expected a name that ends in {' or '.join(_FORMATS)}")
-    folder = path.resolve().parent
-    if not folder.is_dir():
-        raise ConfigError(f"--difference {path}: there is no folder {folder}")
-    if folder.is_relative_to(root.resolve()):
-        raise ConfigError(
-            f"--difference {path}: lies in the run folder, where select writes nothing; name another place"
-        )
+    if shown.difference is not None and shown.difference.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"--difference {shown.difference}: expected a name that ends in {' or '.join(_FORMATS)}")
+    for option, path in (("--difference", shown.difference), ("--freeze", shown.freeze)):
+        folder = None if path is None else path.resolve().parent
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"{option} {path}: there is no folder {folder}")
+        if folder is not None and folder.is_relative_to(root.resolve()):
+            raise ConfigError(
+                f"{option} {path}: lies in the run folder, where select writes nothing; name another place"
+            )
+
+
+def _has_quantiles(recipe: Recipe) -> bool:
+    return any(gate.kind == "quantile" for gate in recipe.select.gates.values())
 
 
 def _write(replay: Replay, path: Path) -> None:
@@ -99,6 +108,8 @@ def _tell(replay: Replay, shown: Shown) -> None:
         console.print(line)
     if shown.difference is not None:
         console.print(terminal.safe(f"every row that differs: {shown.difference}"))
+    if shown.freeze is not None:
+        console.print(terminal.safe(f"bounds of the quantile gates as numbers: --set @{shown.freeze}"))
 
 
 def _value(value: Any) -> str:

@@ -19,4 +19,7 @@ class Shown:
     difference: Annotated[
         Path | None, Parameter(help="file, .parquet or .csv, for every row that differs, with reasons and pictures")
     ] = None
+    freeze: Annotated[
+        Path | None, Parameter(help="file for the bounds of quantile gates as numbers: take them with --set @FILE")
+    ] = None
     json: Annotated[bool, Parameter(negative="", help="as JSON, for programs")] = False

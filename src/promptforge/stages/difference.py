@@ -102,11 +102,16 @@ FROM chosen s LEFT JOIN prompts p USING (row_id)
 LEFT JOIN images b ON b.image_id = s.image_before LEFT JOIN images a ON a.image_id = s.image_after
 ORDER BY kind, turn, reason_before, reason_after, prompt_id
 """
-_ACCEPTED = """
-SELECT axis, axis AS cell, count(*) FILTER (keep_prompt) AS accepted,
-    count(*) FILTER (n_takes = 0 AND NOT keep_prompt AND reason <> 'split_group_straddles') AS unrendered
-FROM after GROUP BY axis
+# Without cells a goal is an axis.
+_SHORT = """
+SELECT g.axis, CASE g.cell WHEN 'rest' THEN g.axis ELSE g.axis || '/' || g.cell END AS cell, g.wanted,
+    count(*) FILTER (a.keep_prompt) AS accepted,
+    count(*) FILTER (a.n_takes = 0 AND NOT a.keep_prompt AND a.reason <> 'split_group_straddles') AS unrendered
+FROM goals g LEFT JOIN ({placed}) a USING (goal)
+WHERE g.wanted IS NOT NULL GROUP BY ALL HAVING accepted < g.wanted ORDER BY g.axis, cell
 """
+_BY_AXIS = "SELECT g.goal, a.* FROM after a JOIN goals g ON g.axis = a.axis"
+_BY_CELL = "SELECT e.goal, a.* FROM after a JOIN eligible e USING (row_id)"
 # The gates of both sides; an older version of the table policy had no groups.
 _LIMITS = """
 CREATE TEMP VIEW limits_of AS
@@ -191,14 +196,7 @@ class Replay:
 
     def short(self) -> list[Row]:
         """Axes and cells that the changed policy leaves short: wanted, accepted, and kept prompts without a picture."""
-        quota = self.run.recipe.select.quota.model_dump()
-        wanted = {axis: n for axis, n in quota.items() if n != "all"}
-        counted = {row["axis"]: row for row in self.rows(_ACCEPTED)}
-        none = {"accepted": 0, "unrendered": 0}
-        found = [
-            {"axis": axis, "cell": axis, "wanted": n, **none, **counted.get(axis, {})} for axis, n in wanted.items()
-        ]
-        return [row for row in found if row["accepted"] < row["wanted"]]
+        return self.rows(_SHORT.format(placed=_BY_CELL if self.run.recipe.select.cells else _BY_AXIS))
 
     def changed(self) -> duckdb.DuckDBPyRelation:
         """Every row that differs, by row_id."""
@@ -224,7 +222,7 @@ def replayed(root: Path, settings: Sequence[str], against: int | None = None) ->
     """
     store = Store(root)
     newest, other = _heads(store, against)
-    run = _changed_run(store, settings)
+    run = changed_run(root, settings)
     commits = store.in_force(newest)
     older = commits if other.number == newest.number else store.in_force(other)
     deciding = [commit for commit in older if commit.stage == "select"]
@@ -262,15 +260,16 @@ def _heads(store: Store, against: int | None) -> tuple[Head, Head]:
     return newest, other
 
 
-def _changed_run(store: Store, settings: Sequence[str]) -> Run:
-    where = str(store.root / "_run.json")
+def changed_run(root: Path, settings: Sequence[str]) -> Run:
+    """The folder's run under changed settings of [select]. Raises ConfigError where one reaches beyond it."""
+    where = str(root / "_run.json")
     raw = json.loads(Path(where).read_text("utf-8"))
     changed = recipes.override(raw, settings)
     for item in settings:
         if _besides_select(recipes.override(raw, [item])) != _besides_select(raw):
             raise ConfigError(f"--set {item!r}: select changes select.* alone; anything else is a run: promptforge run")
     recipe = recipes.validate(changed, where)
-    return Run(store.root, recipe, parts.resolve(recipe, where), store)
+    return Run(root, recipe, parts.resolve(recipe, where), Store(root))
 
 
 def _besides_select(raw: Mapping[str, Any]) -> dict[str, Any]:
