@@ -70,7 +70,9 @@ def tell(console: Console, root: Path, recipe: Recipe, result: Mapping[str, Any]
     worked = [f"{tally.stage} {tally.seconds:.1f}" for tally in stages if tally.done]
     console.print(f"seconds: {', '.join(worked) or 'no stage had work'}; in all {total_s:.1f}", style="dim")
     at = "" if root.parent == Path("runs") else f" --run {shlex.quote(str(root))}"
-    for said in [*_remarks(rows, recipe), *_picture_remarks(rows, recipe, found[0], found[2], at), *takes]:
+    with catalog.open_run(root) as con:
+        in_rounds = round_remarks(con, recipe)
+    for said in [*in_rounds, *_remarks(rows, recipe), *_picture_remarks(rows, recipe, found[0], found[2], at), *takes]:
         console.print(said)
     console.print(f"dataset:  {root / 'dataset'}")
     console.print(f"report:   {root / 'report.html'}")
@@ -126,7 +128,7 @@ def _remarks(rows: list[dict[str, Any]], recipe: Recipe) -> list[str]:
         if quota.get(row["axis"], "all") != "all" and row["accepted"] < quota[row["axis"]]
     ]
     said = []
-    if spare:
+    if spare and recipe.rounds is None:  # in rounds nobody looked at what was not needed
         counted = ", ".join(f"{row['axis']} {row['not_needed']:,}" for row in spare)
         settings = " ".join(f"--set select.quota.{row['axis']}=all" for row in spare)
         said.append(f"passed but not needed: {counted}; take them with {settings}")
