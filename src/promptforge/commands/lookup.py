@@ -15,28 +15,14 @@ import duckdb
 import pyarrow.compute as pc
 
 from promptforge import catalog
-from promptforge.commands import clusters, terminal
+from promptforge.commands import clusters, gates, terminal
 from promptforge.errors import ConfigError
 from promptforge.files import put
 from promptforge.stages.generate import tombstones
 from promptforge.stages.render import decode
 from promptforge.stages.run import Run, open_run
-from promptforge.stages.score import wanted_scores
 
 _ID = re.compile(r"\A[0-9a-f]{4,32}\Z")
-
-_GATES = """
-SELECT r.take, i.image_id, g.gate, g.decision, g.metric, s.value, s.detail, g.minimum, g.maximum, g.one_of,
-    coalesce(s.value < g.minimum, false) OR coalesce(s.value > g.maximum, false)
-        OR (g.one_of IS NOT NULL AND NOT coalesce(list_contains(g.one_of, s.detail), false)) AS failed
-FROM render_plan r
-JOIN images i USING (image_id)
-JOIN kept k ON k.prompt_id = r.prompt_id
-JOIN policy g ON g.axis = k.axis
-JOIN in_force f ON f.image_id = r.image_id AND f.scorer = g.scorer
-JOIN scores s ON s.image_id = f.image_id AND s.scorer = f.scorer AND s.digest = f.digest AND s.metric = g.metric
-WHERE r.prompt_id = $id ORDER BY r.take, g.gate
-"""
 
 _GAP = """
 SELECT g.* FROM arrangement a JOIN cells c USING (row_id)
@@ -208,24 +194,7 @@ def _tell_selection(con: duckdb.DuckDBPyConnection, run: Run, prompt: str) -> No
             f"{'' if row['image_reason'] is None else ' (' + row['image_reason'] + ')'};"
             f" {row['n_passed']} of {row['n_takes']} takes pass every gate"
         )
-    con.execute(f"CREATE TEMP TABLE in_force AS {wanted_scores(run.parts.scorers)}")
-    gates = _records(con, _GATES, id=prompt)
-    if gates:
-        made = terminal.table("take", "image_id", "gate", "decides", "metric", "value", "wanted", "")
-        for gate in gates:
-            value = "" if gate["value"] is None else f"{gate['value']:g}"
-            detail = terminal.safe(gate["detail"]).plain if gate["detail"] else ""
-            made.add_row(
-                str(gate["take"]),
-                gate["image_id"],
-                gate["gate"],
-                gate["decision"],
-                gate["metric"],
-                " ".join(filter(None, [value, detail])),
-                _bounds(gate),
-                "FAILS" if gate["failed"] else "passes",
-            )
-        console.print(made)
+    gates.tell(con, run, prompt)
 
 
 def _held(row: Mapping[str, Any]) -> str:
@@ -237,17 +206,6 @@ def _held(row: Mapping[str, Any]) -> str:
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
-
-
-def _bounds(gate: Mapping[str, Any]) -> str:
-    said = []
-    if gate["minimum"] is not None:
-        said.append(f"at least {gate['minimum']:g}")
-    if gate["maximum"] is not None:
-        said.append(f"at most {gate['maximum']:g}")
-    if gate["one_of"] is not None:
-        said.append(f"one of {', '.join(gate['one_of'])}")
-    return ", ".join(said)
 
 
 def _tell_checks(con: duckdb.DuckDBPyConnection, run: Run, row: Mapping[str, Any]) -> None:
@@ -306,6 +264,8 @@ def show(root: Path, text: str, output: Path | None) -> None:
             value = "" if score["value"] is None else f"{score['value']:.4g}"
             made.add_row(score["scorer"], score["metric"], value, terminal.safe(score["detail"] or ""))
         console.print(made)
+    with catalog.open_run(root) as con:
+        gates.tell(con, open_run(root), row["prompt_id"], image)
 
 
 def _no_picture(con: duckdb.DuckDBPyConnection, owner: str) -> str:

@@ -53,9 +53,23 @@ _FIGURES: Mapping[str, str] = {
     " ON p.row_id = s.row_id WHERE p.source_part = 'grammar'",
     "teachers": "SELECT i.teacher, i.regime, count(i.sha256), count(i.error), i.licence FROM render_plan r"
     " JOIN images i USING (image_id) GROUP BY ALL ORDER BY ALL",
-    "gates": "SELECT gate, decision, string_agg(axis, ', ' ORDER BY axis), scorer, metric, minimum, maximum,"
-    " array_to_string(one_of, ', '), CASE WHEN validated THEN 'yes' ELSE 'no' END"
-    " FROM policy GROUP BY ALL ORDER BY ALL",
+    # For every gate and axis its keys in one line: photo: 5.2, other: 4.5.
+    "gates": """
+        SELECT gate, decision, axes, scorer, metric, low, high, words, fitted, validated FROM (
+            SELECT gate, decision, string_agg(axis, ', ' ORDER BY axis) AS axes, scorer, metric, low, high, words,
+                fitted, validated
+            FROM (
+                SELECT gate, decision, axis, coalesce(scorer, '') AS scorer, coalesce(metric, predicate) AS metric,
+                    string_agg(says || format('{:.6g}', minimum), ', ' ORDER BY key NULLS LAST) AS low,
+                    string_agg(says || format('{:.6g}', maximum), ', ' ORDER BY key NULLS LAST) AS high,
+                    max(array_to_string(one_of, ', ')) AS words,
+                    max(format('{:g} of ', quantile) || n_reference) FILTER (key IS NULL) AS fitted,
+                    CASE WHEN bool_and(validated) THEN 'yes' ELSE 'no' END AS validated
+                FROM (SELECT *, CASE WHEN coalesce("by", 'axis') = 'axis' THEN ''
+                                     ELSE coalesce(key, 'other') || ': ' END AS says FROM policy)
+                GROUP BY gate, decision, axis, scorer, metric, predicate
+            ) GROUP BY ALL
+        ) ORDER BY ALL""",
     # Rounded: a sum in another order, by other threads, differs in its last digits.
     "teachability": "SELECT axis, count(*), count(teachability), round(avg(teachability), 4),"
     " count(*) FILTER (teachability_high < 0.5), count(*) FILTER (teachability_low > 0.5) FROM dataset_index"
