@@ -25,7 +25,7 @@ WHERE r.prompt_id = $id AND ($image IS NULL OR r.image_id = $image)
 
 # Of a gate's rows on the axis that of the picture's own group, else the one for all that have none.
 _BOUNDS = """
-SELECT p.take, p.image_id, g.gate, g.decision, g."by", g.key, g.scorer || '.' || g.metric AS metric, s.value, s.detail,
+SELECT p.take, p.image_id, g.gate, g.decision, g."by", g.key, g.metric, s.value, s.detail,
     g.minimum, g.maximum, g.one_of, g.quantile, g.n_reference, NULL::VARCHAR AS predicate,
     coalesce(s.value < g.minimum, false) OR coalesce(s.value > g.maximum, false)
         OR (g.one_of IS NOT NULL AND NOT coalesce(list_contains(g.one_of, s.detail), false)) AS failed
