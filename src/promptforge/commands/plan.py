@@ -232,7 +232,8 @@ def _span(line: Line | None, shown: Any) -> str:
 
 
 def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:,.3g} h" if seconds >= 3600 else f"{clock(seconds)} min"
+    """Hours, or m:ss below one."""
+    return f"{seconds / 3600:,.3g} h" if seconds >= 3600 else clock(seconds)
 
 
 def _time(forecast: Forecast, run: Run) -> list[str]:
