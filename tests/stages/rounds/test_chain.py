@@ -118,15 +118,15 @@ def test_seconds_of_drawing_are_a_limit(tmp_path: Path, drive: Drive) -> None:
 
 def test_cells_take_the_first_that_pass_and_the_rest_what_is_left(tmp_path: Path, drive: Drive) -> None:
     raw = raw_of(8)
-    raw["select"]["cells"] = {"semantic_understanding/numeracy/any/any": 2, "image_quality/any/short/plain": 1}
+    raw["select"]["cells"] = {"semantic_understanding/numeracy/any/any": 2, "image_quality/any/medium/any": 1}
     drive(tmp_path, raw)
     with catalog.open_run(tmp_path) as con:
         rows = con.sql(
-            "SELECT p.axis, p.category, p.n_words BETWEEN 6 AND 10 AND p.style IS NULL, s.keep_prompt, s.state"
+            "SELECT p.axis, p.category, p.n_words BETWEEN 11 AND 20, s.keep_prompt, s.state"
             " FROM selection s JOIN prompts p USING (row_id) ORDER BY p.axis, p.stream_order"
         ).fetchall()
         wanted = con.sql("SELECT cell, wanted FROM rounds WHERE round = 0 AND axis <> 'text_rendering' ORDER BY ALL")
-        assert wanted.fetchall() == [("any/short/plain", 1), ("numeracy/any/any", 2), ("rest", 6), ("rest", 7)]
+        assert wanted.fetchall() == [("any/medium/any", 1), ("numeracy/any/any", 2), ("rest", 6), ("rest", 7)]
     semantic = [row for row in rows if row[0] == "semantic_understanding"]
     assert sum(row[3] for row in semantic if row[1] == "numeracy") == 2
     assert sum(row[3] for row in semantic if row[1] != "numeracy") == 6
