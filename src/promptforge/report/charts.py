@@ -21,7 +21,7 @@ _TAG = re.compile(r"\A<svg[^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>")
 _CONFIG: Mapping[str, Any] = {
     "font": "system-ui, sans-serif",
     "background": None,
-    "padding": 2,
+    "padding": {"left": 4, "top": 4, "right": 10, "bottom": 2},
     "view": {"stroke": None},
     "axis": {
         "labelColor": "var(--quiet)",
@@ -97,8 +97,11 @@ def _value_rows(one: Distribution) -> list[dict[str, Any]]:
 
 
 def _bars(rows: Sequence[Mapping[str, Any]], said: str) -> str:
+    # The page's font is not known here, and may be wider than the one that labels were measured in.
+    longest = max((len(row["value"]) for row in rows), default=0)
     spec = {
         "data": {"values": list(rows)},
+        "padding": {"left": 4 + 0.9 * longest, "top": 2, "right": 8, "bottom": 2},
         "width": 180,
         "height": {"step": 22},
         "mark": {"type": "bar", "size": 14},
@@ -124,7 +127,8 @@ def intervals(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     x = {"scale": {"domain": [0, 1]}, "type": "quantitative", "title": title, "axis": {"format": "%"}}
     spec = {
         "data": {"values": [dict(row) for row in rows]},
-        "width": 300,
+        "padding": {"left": 4 + 0.9 * max((len(row["label"]) for row in rows), default=0), "top": 2, "right": 8},
+        "width": 260,
         "height": {"step": 22},
         "layer": [
             {

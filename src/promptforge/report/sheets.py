@@ -56,7 +56,7 @@ ORDER BY axis, keep_image DESC, turn, image_id
 """
 
 _ABOUT = """
-SELECT p.image_id, p.prompt_id, p.axis, p.category, p.text, p.expected_text, p.keep_image, p.state,
+SELECT p.image_id, p.prompt_id, p.axis, p.category, p.text, p.expected_text, p.keep_image, p.state, p.image_reason,
     coalesce(p.image_reason, CASE WHEN p.state <> 'accepted' THEN p.state END) AS reason, p.take, p.seed, p.error,
     p.n_takes, p.n_passed, x.encoded
 FROM report_pictures p LEFT JOIN pixels x USING (image_id)

@@ -132,7 +132,9 @@ def sections(tables: Tables, recipe: Mapping[str, Any]) -> dict[str, Any]:
             )
             for row in tables["teachability"]
         ],
-        "take_yield": [_take(row) for row in tables["take_yield"]],
+        "take_yield": [_take(row) for row in tables["take_yield"]]
+        if any(row["take"] for row in tables["take_yield"])
+        else [],
         "rounds": [
             tuple(
                 _cell(row[name])
