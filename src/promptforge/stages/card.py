@@ -338,8 +338,7 @@ def _makers(run: Run, content: Content) -> list[str]:
     sections += [
         "## Which pictures may be used",
         f"Policy {run.recipe.select.policy}. A picture is in data/ where it passes every gate of its axis; a metric"
-        " that does not apply passes. A gate that decides keep_prompt drops the prompt with it. quantile: the bound was"
-        " fitted to so many of the first prompts' pictures, and refuses that share of them.",
+        " that does not apply passes. One that decides keep_prompt drops the prompt too; quantile: refuses this share.",
         _table(
             ("gate", "decides", "axes", "scorer", "metric", "at least", "at most", "one of", "quantile", "validated"),
             figures["gates"],
