@@ -8,9 +8,9 @@ three axes in 19 categories, one in a hundred of them dropped, pictures, and thr
 picture (twelve million rows of scores). Values are drawn from hashes: the same arguments give the same tables. A run
 commits at most 64 pictures at a time; with --increment 64 the folder has as many files as a run would leave.
 
-`measure` starts `promptforge select --set ...` in a process of its own for each repeat and each of these questions: a
-stricter gate, another quota, and both at once with the difference in a file. Clock and processor seconds and the
-process's largest resident memory; medians. Writes results/reselect.json, one entry for each name.
+`measure` starts `promptforge select --set ...` in a process of its own for each repeat and each of two questions: a
+stricter gate; and a quantile gate by style with another quota and the difference in a file. Clock and processor seconds
+and the process's largest resident memory; medians. Writes results/reselect.json, one entry for each name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +60,12 @@ METRICS: dict[str, tuple[str, ...]] = {
 }
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "a stricter gate": ("--set", "select.gates.not_blurred.max=0.8"),
-    "another quota": ("--set", "select.quota.text_rendering=50000"),
-    "three gates, into a file": (
-        *("--set", "select.gates.not_blurred.max=0.8", "--set", "select.gates.contrast.min=0.1"),
-        *("--set", "select.gates.colours_agree.min=0.4", "--difference", "{folder}/difference.parquet"),
+    "a quantile by style, a quota, into a file": (
+        *(
+            "--set",
+            "select.gates.sharp={scorer='technical', metric='sharpness', quantile=0.1, reference=2000, by='style'}",
+        ),
+        *("--set", "select.quota.text_rendering=50000", "--difference", "FOLDER/difference.parquet"),
     ),
 }
 
@@ -173,7 +175,7 @@ def measure(folder: Path, repeats: int) -> dict[str, Any]:
     """Every question, `repeats` times each in a process of its own; the medians."""
     found: dict[str, Any] = {}
     for question, given in QUESTIONS.items():
-        asked = [item.format(folder=folder.parent) for item in given]
+        asked = [item.replace("FOLDER", str(folder.parent)) for item in given]
         tried = [
             _once([sys.executable, "-m", "promptforge.cli", "select", "--run", str(folder), *asked])
             for _ in range(repeats)
@@ -183,7 +185,7 @@ def measure(folder: Path, repeats: int) -> dict[str, Any]:
     return found
 
 
-def _once(command: Sequence[str]) -> Mapping[str, float]:
+def _once(command: list[str]) -> Mapping[str, float]:
     """Clock and processor seconds and the largest resident memory of one process; what it prints is thrown away."""
     clock = time.monotonic()
     pid = os.posix_spawn(
@@ -193,7 +195,7 @@ def _once(command: Sequence[str]) -> Mapping[str, float]:
     if status:
         raise SystemExit(f"{' '.join(command)}: ended with {os.waitstatus_to_exitcode(status)}")
     seconds = usage.ru_utime + usage.ru_stime
-    # spawned, not forked: the child's largest memory does not begin at what this process holds
+    # the largest memory begins at what this process holds, which is a tenth of the child's
     return {
         "clock_s": round(time.monotonic() - clock, 2),
         "processor_s": round(seconds, 2),
@@ -217,6 +219,7 @@ def main() -> None:
         return
     record = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     machine = {"processor": platform.machine(), "cores": len(os.sched_getaffinity(0)), "duckdb": duckdb.__version__}
+    machine["load"] = round(os.getloadavg()[0], 1)
     record[given.name] = {"machine": machine, **measure(given.folder, given.repeats)}
     RESULTS.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 

@@ -232,6 +232,7 @@ def replayed(root: Path, settings: Sequence[str], against: int | None = None) ->
         catalog.connect(store, facts, check=()) as con,
     ):
         con.execute(f"SET temp_directory = '{spill}'")
+        con.execute("SET preserve_insertion_order = false")  # tables are made on every core; all that is told is sorted
         _load(con, "selected", store, deciding, "selection")
         con.register("decided", select.decide(con, run))
         for side, table in (("before", "selected"), ("after", "decided")):
