@@ -10,7 +10,6 @@ from promptforge.report.pictures import make_tables
 
 GATE = {"gate": "sharp", "kind": "bound", "decision": "keep_image", "scorer": "technical", "metric": "sharpness"}
 N = 600
-DRAWN = [number for number in range(N) if number % 50 != 9]
 
 
 def value_of(number: int) -> float:
@@ -36,20 +35,22 @@ def made(filled):
 
 
 def test_a_histogram_counts_every_picture_in_the_bin_of_numpy(made) -> None:
-    one = next(each for each in distributions.gated(made.con) if each.axis == AXES[0])
+    both = [each for each in distributions.gated(made.con) if each.axis == AXES[0]]
     mine = np.array([value_of(number) for number in range(0, N, 3)])
     low, high = np.quantile(mine, [0.005, 0.995])
     low, high = min(low, 200), max(high, 500)
     # NumPy puts a value on the last edge into the last bin, and we what lies outside into the first and the last.
     counts, _ = np.histogram(np.clip(mine, low, high), bins=distributions.BINS, range=(low, high))
     found = np.zeros(distributions.BINS, int)
-    for bar in one.bars:
+    for bar in (bar for one in both for bar in one.bars):
         found[round((bar.start - low) / (high - low) * distributions.BINS)] += bar.n
     assert found.tolist() == counts.tolist()
-    assert one.limits == [("", 200.0), ("category 3", 500.0)]
-    assert sum(bar.n for bar in one.bars if bar.passes) == sum(
-        value_of(n) >= (500 if n % 7 == 3 else 200) for n in range(0, N, 3) if n % 50 != 9
-    )
+    assert [(one.key, one.limits) for one in both] == [(None, [200.0]), ("category 3", [500.0])]
+    for one in both:
+        group = [n for n in range(0, N, 3) if (n % 7 == 3) == (one.key is not None)]
+        assert one.n == len(group)
+        passing = [n for n in group if value_of(n) >= one.limits[0] and n % 50 != 9]
+        assert sum(bar.n for bar in one.bars if bar.passes) == len(passing)
 
 
 def test_a_metric_of_few_values_has_a_bar_for_each(made) -> None:
@@ -84,11 +85,13 @@ def test_a_picture_is_shown_once_and_no_sheet_is_over_its_size(made) -> None:
     assert sorted(counts.tolist()) == [4, 4, 4, 4, 4, 5, 5]
 
 
-def test_a_gate_counts_what_lies_outside_its_own_bound(made) -> None:
-    (row,) = [row for row in figures.gather(made.con)["gates"] if row["axis"] == AXES[1] and row["key"] is None]
-    mine = [n for n in range(N) if n % 3 == 1]
-    assert row["n_outside"] == sum(value_of(n) < (500 if n % 7 == 3 else 200) for n in mine)
-    assert row["n_pictures"] == sum(n % 50 != 9 for n in mine)
+def test_a_gate_counts_by_bound_what_lies_outside_it(made) -> None:
+    rows = [row for row in figures.gather(made.con)["gates"] if row["axis"] == AXES[1]]
+    groups = [[n for n in range(1, N, 3) if (n % 7 == 3) == own] for own in (False, True)]
+    assert [(row["key"], row["n_pictures"], row["n_outside"]) for row in rows] == [
+        (None, len(groups[0]), sum(value_of(n) < 200 for n in groups[0])),
+        ("category 3", len(groups[1]), sum(value_of(n) < 500 for n in groups[1])),
+    ]
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (3, 7), (50, 50), (1, 1000)])

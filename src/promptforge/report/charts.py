@@ -64,7 +64,7 @@ def distribution(one: Distribution, *, small: bool = False) -> str:
     if one.limits:
         layers.append(
             {
-                "data": {"values": [{"at": value} for value in sorted({value for _, value in one.limits})]},
+                "data": {"values": [{"at": value} for value in one.limits]},
                 "mark": {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.5},
                 "encoding": {"x": {"field": "at", "type": "quantitative"}},
             }
@@ -117,7 +117,7 @@ def _bars(rows: Sequence[Mapping[str, Any]], said: str) -> str:
 
 def _said(one: Distribution) -> str:
     n_passes = sum(bar.n for bar in one.bars if bar.passes)
-    on = f" on {one.axis}" if one.axis else ""
+    on = f" on {one.axis}{'' if one.key is None else ', ' + one.key}" if one.axis else ""
     return f"Distribution of {one.metric}{on}: {n_passes:,} pictures pass every gate, {one.n - n_passes:,} fail one"
 
 
@@ -149,7 +149,11 @@ def rounds(rows: Sequence[Mapping[str, Any]], wanted: int | None, axis: str) -> 
     layers: list[dict[str, Any]] = [
         {
             "data": {"values": [dict(row) for row in rows]},
-            "mark": {"type": "line", "point": {"filled": True, "size": 40}, "color": "var(--kept)"},
+            "mark": {
+                "type": "line",
+                "point": {"filled": True, "size": 40, "color": "var(--kept)"},
+                "color": "var(--kept)",
+            },
             "encoding": {
                 "x": {"field": "round", "type": "ordinal", "title": "before round", "axis": {"labelAngle": 0}},
                 "y": {"field": "accepted", "type": "quantitative", "title": "accepted"},

@@ -31,12 +31,12 @@ GROUP BY ALL ORDER BY ALL
 
 _GATED = """
 CREATE OR REPLACE TEMP TABLE report_measured AS
-SELECT axis, gate AS name, scorer, metric, value, passes, minimum AS low, maximum AS high FROM report_bounds
+SELECT axis, gate AS name, key, scorer, metric, value, passes, minimum AS low, maximum AS high FROM report_bounds
 """
 
 _OTHER = """
 CREATE OR REPLACE TEMP TABLE report_measured AS
-SELECT '' AS axis, s.scorer || '.' || s.metric AS name, s.scorer, s.metric, s.value, p.passes,
+SELECT '' AS axis, s.scorer || '.' || s.metric AS name, NULL::VARCHAR AS key, s.scorer, s.metric, s.value, p.passes,
     NULL::DOUBLE AS low, NULL::DOUBLE AS high
 FROM scores_in_force s JOIN report_pictures p USING (image_id)
 ANTI JOIN report_bounds b ON b.scorer = s.scorer AND b.metric = s.metric
@@ -72,14 +72,18 @@ class Bar:
 
 @dataclass
 class Distribution:
-    """One metric on one axis ('' for all): its bars, and the bounds as (what they are for, number)."""
+    """One metric on one axis ('' for all), of the pictures that one bound is for: its bars, and the bounds.
+
+    `key` is None for those that have no bound of their own. All keys of a metric and axis share their bins.
+    """
 
     name: str
     axis: str
+    key: str | None
     metric: str
     few: bool
     bars: list[Bar] = field(default_factory=list)
-    limits: list[tuple[str, float]] = field(default_factory=list)
+    limits: list[float] = field(default_factory=list)
 
     @property
     def is_flag(self) -> bool:
@@ -98,13 +102,13 @@ def gated(con: duckdb.DuckDBPyConnection) -> list[Distribution]:
     found = _binned(con)
     for axis, gate, key, minimum, maximum in con.sql(_LIMITS).fetchall():
         for each in found:
-            if (each.axis, each.name) == (axis, gate):
-                each.limits += [(key or "", value) for value in (minimum, maximum) if value is not None]
+            if (each.axis, each.name, each.key) == (axis, gate, key):
+                each.limits += [value for value in (minimum, maximum) if value is not None]
     words: dict[tuple[str, str], Distribution] = {}
     for axis, gate, scorer, metric, word, allowed, passes, n in con.sql(_WORDS).fetchall():
-        one = words.setdefault((gate, axis), Distribution(gate, axis, f"{scorer}.{metric}", few=True))
+        one = words.setdefault((gate, axis), Distribution(gate, axis, None, f"{scorer}.{metric}", few=True))
         one.bars.append(Bar(0, 0, passes, n, f"{word} (passes)" if allowed else word))
-    return sorted([*found, *words.values()], key=lambda each: (each.name, each.axis))
+    return sorted([*found, *words.values()], key=lambda each: (each.name, each.axis, each.key or ""))
 
 
 def others(con: duckdb.DuckDBPyConnection) -> list[Distribution]:
@@ -114,15 +118,15 @@ def others(con: duckdb.DuckDBPyConnection) -> list[Distribution]:
 
 
 def _binned(con: duckdb.DuckDBPyConnection) -> list[Distribution]:
-    columns = ("m.axis", "m.name", "m.scorer", "m.metric")
+    columns = ("m.axis", "m.name", "m.key", "m.scorer", "m.metric")
     sql = _BINNED.format(group="axis || ' ' || name", columns=", ".join(columns))
-    found: dict[tuple[str, str], Distribution] = {}
-    rows: Sequence[tuple[str, str, str, str, bool, float, float, float, bool, int]] = con.execute(
+    found: dict[tuple[str, str, str | None], Distribution] = {}
+    rows: Sequence[tuple[str, str, str | None, str, str, bool, float, float, float, bool, int]] = con.execute(
         sql, {"few": FEW, "bins": BINS}
     ).fetchall()
-    for axis, name, scorer, metric, few, lowest, highest, place, passes, n in rows:
+    for axis, name, key, scorer, metric, few, lowest, highest, place, passes, n in rows:
         single = few or highest <= lowest
-        one = found.setdefault((name, axis), Distribution(name, axis, f"{scorer}.{metric}", few=single))
+        one = found.setdefault((name, axis, key), Distribution(name, axis, key, f"{scorer}.{metric}", few=single))
         width = 0.0 if single else (highest - lowest) / BINS
         start = place if single else lowest + place * width
         one.bars.append(Bar(start, start + width, passes, n))

@@ -96,26 +96,31 @@ SELECT axis, cell, wanted, n_accepted, state FROM rounds
 WHERE round = (SELECT max(round) FROM rounds) AND n_accepted < wanted ORDER BY axis, cell
 """
 
+# Pictures that a row is the bound of, those outside it, and for each gate and axis those that fail it first.
 _GATES = """
 WITH counted AS (
     SELECT axis, image_reason AS gate, count(*) AS n FROM report_pictures WHERE image_reason IS NOT NULL GROUP BY ALL
 ), drawn AS (
     SELECT axis, count(*) AS n FROM report_pictures WHERE error IS NULL GROUP BY ALL
-), outside AS (
-    SELECT gate, axis, count(*) FILTER (coalesce(value < minimum, false) OR coalesce(value > maximum, false)) AS n
+), judged AS (
+    SELECT gate, axis, key, count(*) AS n,
+        count(*) FILTER (coalesce(value < minimum, false) OR coalesce(value > maximum, false)) AS n_outside
     FROM report_bounds GROUP BY ALL
     UNION ALL
-    SELECT g.gate, g.axis, count(*) FILTER (NOT coalesce(list_contains(g.one_of, s.detail), false))
+    SELECT g.gate, g.axis, NULL, count(*),
+        count(*) FILTER (NOT coalesce(list_contains(g.one_of, s.detail), false))
     FROM report_gates g JOIN report_pictures p ON p.axis = g.axis
     JOIN scores_in_force s ON s.image_id = p.image_id AND s.scorer = g.scorer AND s.metric = g.metric
     WHERE g.kind = 'one_of' GROUP BY ALL
 )
 SELECT g.gate, g.axis, g.key, g.kind, g.decision, g.scorer, g.metric, g.minimum, g.maximum, g.one_of, g.quantile,
-    g.n_reference, g.predicate, g.validated, coalesce(d.n, 0) AS n_pictures, o.n AS n_outside,
-    coalesce(c.n, 0) AS n_first
+    g.n_reference, g.predicate, g.validated,
+    coalesce(CASE WHEN g.kind = 'where' THEN d.n ELSE j.n END, 0) AS n_pictures, j.n_outside,
+    CASE WHEN row_number() OVER (PARTITION BY g.gate, g.axis ORDER BY g.key NULLS FIRST) = 1
+         THEN coalesce(c.n, 0) END AS n_first
 FROM report_gates g
 LEFT JOIN drawn d ON d.axis = g.axis
-LEFT JOIN outside o ON o.gate = g.gate AND o.axis = g.axis
+LEFT JOIN judged j ON j.gate = g.gate AND j.axis = g.axis AND j.key IS NOT DISTINCT FROM g.key
 LEFT JOIN counted c ON c.gate = g.gate AND c.axis = g.axis
 ORDER BY g.gate, g.axis, g.key NULLS FIRST
 """

@@ -88,26 +88,24 @@ def _gate_charts(gated: list[Distribution]) -> list[Chart]:
     """One for each gate and axis; a flag has one for all its axes."""
     flags: dict[str, list[Distribution]] = {}
     for one in gated:
-        if one.is_flag:
+        if one.is_flag and one.key is None:
             flags.setdefault(one.name, []).append(one)
     made: list[Chart] = []
     for one in gated:
-        if one.is_flag:
+        if one.is_flag and one.key is None:
             mine = flags.pop(one.name, [])
             if mine:
                 note = f"{one.metric}, {_bounds(one)}"
                 made.append((one.name, note, Markup(charts.flags(mine))))
         else:
-            title = f"{one.name}: {one.axis.replace('_', ' ')}"
+            title = f"{one.name}: {one.axis.replace('_', ' ')}{'' if one.key is None else f', {one.key}'}"
             note = ", ".join(part for part in (one.metric, _bounds(one)) if part)
             made.append((title, note, Markup(charts.distribution(one))))
     return made
 
 
 def _bounds(one: Distribution) -> str:
-    if len(one.limits) <= 2 and not any(key for key, _ in one.limits):
-        return " and ".join(f"bound {value:.4g}" for _, value in one.limits)
-    return "; ".join(f"{key or 'others'} {value:.4g}" for key, value in one.limits)
+    return " and ".join(f"bound {value:.4g}" for value in one.limits)
 
 
 def _teachability(rows: list[figures.Row]) -> list[Chart]:

@@ -39,7 +39,7 @@ JOIN scores_in_force s ON s.image_id = p.image_id AND s.scorer = a.scorer AND s.
 LEFT JOIN report_gates own ON own.gate = a.gate AND own.axis = a.axis
     AND own.key = CASE a."by" WHEN 'category' THEN p.category WHEN 'style' THEN p.style_kind END
 LEFT JOIN report_gates rest ON rest.gate = a.gate AND rest.axis = a.axis AND rest.key IS NULL
-WHERE s.value IS NOT NULL AND isfinite(s.value)
+WHERE s.value IS NOT NULL AND isfinite(s.value) AND (own.gate IS NOT NULL OR rest.gate IS NOT NULL)
 """
 
 

@@ -137,7 +137,7 @@ def sections(tables: Tables, recipe: Mapping[str, Any]) -> dict[str, Any]:
         else [],
         "rounds": [
             tuple(
-                _cell(row[name])
+                _cell(row[name]).replace("_", " ")
                 for name in ("axis", "round", "accepted", "wanted", "new_prompts", "renders", "spent", "states")
             )
             for row in tables["rounds"]
@@ -228,7 +228,7 @@ def _gates(rows: Sequence[Row]) -> list[Row]:
         origin = "validated" if row["validated"] else "not validated"
         if row["kind"] == "quantile":
             origin = f"quantile {row['quantile']:g} of {row['n_reference']:,}, {origin}"
-        n_failing = row["n_first"] if row["n_outside"] is None else row["n_outside"]
+        n_failing = (row["n_first"] if row["n_outside"] is None else row["n_outside"]) or 0
         share = n_failing / row["n_pictures"] if row["n_pictures"] else 0
         found.append({**row, "passes": passes, "origin": origin, "share": share})
     return found

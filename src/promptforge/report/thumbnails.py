@@ -32,7 +32,7 @@ def _data_uri(encoded: bytes | None) -> tuple[str, int, int] | None:
         return None
     for side, quality in _STEPS:
         small = whole.copy()
-        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        small.thumbnail((side, side), Image.Resampling.HAMMING)
         sink = io.BytesIO()
         small.save(sink, "WEBP", quality=quality, method=2)
         if sink.tell() <= MOST_BYTES:
