@@ -44,6 +44,7 @@ _ORDER = (
 _BY_PROMPT = (
     *("verdicts", "render_plan", "images", "selection", "published", "prompt_nouns"),
     *("questions", "embeddings", "prompt_scores", "sentence_vectors", "contamination", "arrangement"),
+    *("take_outcomes", "teachability"),
 )
 _BY_IMAGE = ("pixels", "scores", "measured", "latents", "labels", "label_sample")
 _KEPT = ("row_id", "source", "source_part", "source_row", "stream_order", "licence")
