@@ -20,8 +20,7 @@ GONE = "a yellow bicycle in the snow"
 TEXTS = [GONE, "a red cup, oil painting", "a green lamp, pencil drawing", "two blue chairs"]
 
 
-@pytest.fixture
-def root(tmp_path):
+def made(tmp_path, select):
     source = tmp_path / "own.jsonl"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     sharpness = {"scorer": "technical", "metric": "sharpness", "by": "style"}
@@ -34,6 +33,7 @@ def root(tmp_path):
         "select": {
             "quota": {"image_quality": "all", "semantic_understanding": 0, "text_rendering": 0},
             "gates": {"sharp": {**sharpness, "min": {"painting": 1.0, "other": 2.0}}},
+            **select,
         },
     }
     folder = tmp_path / "run"
@@ -41,6 +41,11 @@ def root(tmp_path):
     with Lock(folder) as lock:
         make_all(folder, lock.epoch)
     return folder
+
+
+@pytest.fixture
+def root(tmp_path):
+    return made(tmp_path, {})
 
 
 def written(root) -> str:
@@ -72,6 +77,16 @@ def test_a_bound_by_style_counts_pictures_of_that_style_alone(root) -> None:
         make_tables(con)
         found = [(one.key, one.limits, one.n) for one in distributions.gated(con)]
     assert found == [(None, [2.0], 3), ("painting", [1.0], 1)]
+
+
+def test_a_named_cell_that_fell_short_is_said_first_of_all(tmp_path) -> None:
+    root = made(tmp_path, {"cells": {"image_quality/any/any/painting": 3, "image_quality/any/any/drawing": 1}})
+    page = written(root)
+    warned = re.search(r'<div class="warn".*?</div>', page, re.DOTALL)
+    assert warned is not None
+    assert "Cell image_quality/any/any/painting fell short: 1 of 3." in warned[0]
+    assert "drawing" not in warned[0].replace("drawings of", "")
+    assert '<th scope="row">image_quality/any/any/drawing</th><td class="n">1</td><td class="n">1</td>' in page
 
 
 def test_no_folder_of_this_machine_is_in_it(root) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 
 import duckdb
 
+from promptforge import recipe as recipes
 from promptforge.records import AXES
+from promptforge.stages.goals import REST, assign
 from promptforge.store import Store
 
 Row = dict[str, Any]
@@ -125,6 +127,12 @@ LEFT JOIN counted c ON c.gate = g.gate AND c.axis = g.axis
 ORDER BY g.gate, g.axis, g.key NULLS FIRST
 """
 
+_CELLS = f"""
+SELECT g.axis, g.cell, g.wanted, count(s.row_id) FILTER (s.keep_prompt) AS accepted
+FROM goals g LEFT JOIN eligible e ON e.goal = g.goal LEFT JOIN selection s ON s.row_id = e.row_id
+WHERE g.cell <> '{REST}' GROUP BY ALL ORDER BY g.axis, g.cell
+"""
+
 _SPLITS = """
 SELECT split, count(*) AS n, count(*) FILTER (keep_image) AS n_images FROM published GROUP BY split ORDER BY split
 """
@@ -169,6 +177,17 @@ def gather(con: duckdb.DuckDBPyConnection) -> dict[str, list[Row]]:
     by_axis = con.sql(_BY_AXIS).to_arrow_table().to_pylist()
     found["by_axis"] = sorted(by_axis, key=lambda row: order.get(row["axis"], len(order)))
     return found
+
+
+def cells(con: duckdb.DuckDBPyConnection, root: Path) -> list[Row]:
+    """Of each cell that the recipe names in [select.cells]: axis, cell, wanted, accepted; [] where it names none."""
+    path = root / "_run.json"
+    recipe = recipes.validate(json.loads(path.read_text("utf-8")), str(path)) if path.is_file() else None
+    if recipe is None or not recipe.select.cells:
+        return []
+    with con.cursor() as own:  # its temporary tables are gone with it
+        assign(own, recipe)
+        return list(own.sql(_CELLS).to_arrow_table().to_pylist())
 
 
 def resolved(root: Path) -> tuple[Mapping[str, Any], Mapping[str, Any], int | None]:

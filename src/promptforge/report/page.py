@@ -33,7 +33,7 @@ Chart = tuple[str, str, Markup]  #: title, note, SVG
 def write_report(root: Path, con: duckdb.DuckDBPyConnection, out: Path | None = None) -> Path:
     """Write the report of a run from its catalog into its folder, or to `out`; returns the path."""
     make_tables(con)
-    tables = figures.gather(con)
+    tables = figures.gather(con) | {"cells": figures.cells(con, root)}
     recipe, manifest, head = figures.resolved(root)
     gated, little = distributions.gated(con), distributions.others(con)
     drawn = _sheets(con)

@@ -80,6 +80,10 @@ def _warnings(tables: Tables, recipe: Mapping[str, Any]) -> Iterable[str]:
         yield (
             f"Cell {row['axis']}/{row['cell']} fell short: {row['n_accepted']:,} of {row['wanted']:,}, {row['state']}."
         )
+    if not tables["rounds"]:
+        for row in tables["cells"]:
+            if row["accepted"] < row["wanted"]:
+                yield f"Cell {row['axis']}/{row['cell']} fell short: {row['accepted']:,} of {row['wanted']:,}."
     loose = sorted({row["gate"] for row in tables["gates"] if not row["validated"]})
     if loose:
         yield (
@@ -120,6 +124,9 @@ def sections(tables: Tables, recipe: Mapping[str, Any]) -> dict[str, Any]:
         "funnel": _funnel(tables),
         "gates": _gates(tables["gates"]),
         "coverage": _coverage(tables["coverage"]),
+        "cells": [
+            (f"{row['axis']}/{row['cell']}", _cell(row["wanted"]), _cell(row["accepted"])) for row in tables["cells"]
+        ],
         "teachability": [
             (
                 f"{row['axis'].replace('_', ' ')}: {row['category'] or '(none)'}",
@@ -191,7 +198,7 @@ def _funnel(tables: Tables) -> list[Row]:
             reason["share"] = reason["n"] / n_in if n_in else 0
         found.append(
             {
-                "stage": f"taken out by {group['stage']}",
+                "stage": "not taken by select" if group["stage"] == "select" else f"taken out by {group['stage']}",
                 "by_axis": group["by_axis"],
                 "n": group["n"],
                 "share": group["n"] / n_in if n_in else 0,
