@@ -55,6 +55,12 @@ def test_help_is_the_default_and_explains_every_target(make: Make) -> None:
     assert re.findall(r"^  make (\S+) +\S", done.stdout, flags=re.M) == targets
 
 
+def test_report_takes_a_run_and_a_file_with_blanks(make: Make) -> None:
+    assert words_of(make("report")) == ["report"]
+    given = make("report", "RUN=runs/my run", "OUT=a file.html", "ARGS=--open")
+    assert words_of(given) == ["report", "--run", "runs/my run", "--out", "a file.html", "--open"]
+
+
 def test_shards_runs_the_mini_recipe(make: Make) -> None:
     assert words_of(make("shards")) == ["run", "mini"]
 
