@@ -20,6 +20,10 @@ import duckdb
 from promptforge.errors import ConfigError
 from promptforge.faults import nearest
 
+MAX_CHARACTERS = 2000
+#: Levels, parentheses among them. Each takes five frames here, and Python's limit would depend on who calls.
+MAX_DEPTH = 64
+
 #: Columns of a prompt that a predicate may name.
 PROMPT_COLUMNS: Mapping[str, str] = {"axis": "word", "category": "word", "style_kind": "word", "n_words": "number"}
 
@@ -68,10 +72,7 @@ def quoted_name(scorer: str, metric: str) -> str:
 def compiled(expression: str, metrics: Metrics, names: Names = quoted_name) -> Predicate:
     """The predicate as SQL of our own. Raises ConfigError with the reason where it is anything else."""
     writer = _Writer(metrics, names)
-    try:
-        sql, kind = writer.write(_parsed(expression))
-    except RecursionError as exc:
-        raise ConfigError("it is nested too deep") from exc
+    sql, kind = writer.write(_parsed(expression))
     if kind not in ("truth", "null"):
         raise ConfigError(f"it is a {kind}, not true or false; compare it with something")
     found = Predicate(sql, tuple(sorted(writer.reads)), tuple(sorted(writer.columns)))
@@ -95,15 +96,26 @@ def _bind(predicate: Predicate, metrics: Metrics, names: Names) -> None:
 
 def _parsed(expression: str) -> Mapping[str, Any]:
     """DuckDB's tree of the one expression; nothing is bound or run."""
+    if len(expression) > MAX_CHARACTERS:
+        raise ConfigError(f"it has {len(expression):,} characters; at most {MAX_CHARACTERS:,} are read")
+    if not expression.strip():
+        raise ConfigError("it is empty")
     with duckdb.connect(":memory:") as con:
         con.execute("SET enable_external_access = false")
-        found = con.execute(
-            "SELECT json_serialize_sql($text, skip_null := true, skip_empty := true)",
-            {"text": f"SELECT (\n{expression}\n)"},
-        ).fetchall()
+        con.execute(f"SET max_expression_depth = {MAX_DEPTH}")
+        try:
+            found = con.execute(
+                "SELECT json_serialize_sql($text, skip_null := true, skip_empty := true)",
+                {"text": f"SELECT (\n{expression}\n)"},
+            ).fetchall()
+        except duckdb.Error as exc:  # half a character, which is no UTF-8
+            raise ConfigError("it cannot be read as text") from exc
     tree = json.loads(found[0][0])
     if tree["error"]:
-        raise ConfigError(f"it is not one SQL expression ({tree.get('error_message', 'it cannot be parsed')})")
+        said = str(tree.get("error_message", "it cannot be parsed"))
+        if "expression depth" in said:
+            raise ConfigError(f"it is nested more than {MAX_DEPTH} levels deep")
+        raise ConfigError(f"it is not one SQL expression ({said})")
     statements = tree["statements"]
     node = statements[0]["node"]
     allowed = {"type", "cte_map", "select_list", "from_table", "aggregate_handling"}
@@ -236,9 +248,11 @@ class _Writer:
 
     def _function(self, node: Mapping[str, Any]) -> tuple[str, str]:
         name = str(node["function_name"]).lower()
-        plain = not node.get("distinct") and not node.keys() & {"filter", "schema", "catalog"}
-        if name not in _FUNCTIONS or not plain:
+        if name not in _FUNCTIONS:
             raise ConfigError(f"it calls {name}, which no predicate may; there are {', '.join(_FUNCTIONS)}, coalesce")
+        odd = node.keys() & {"filter", "schema", "catalog"} or node.get("order_bys", {}).get("orders")
+        if odd or node.get("distinct") or node["qualified_name"]["path"] != [node["function_name"]]:
+            raise ConfigError(f"it calls {name} with more than its name and arguments, which no predicate may")
         counts, written = _FUNCTIONS[name]
         arguments = [argument["expression"] for argument in node.get("arguments", [])]
         if len(arguments) not in counts:
