@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from promptforge.stages.rounds.sizes import SPARE, WORST, Record, failures, quantile, size
+from promptforge.stages.rounds.sizes import SPARE, WORST, Record, counted, failures, quantile, size
 
 
 @pytest.mark.parametrize(("missing", "decided", "accepted"), [(1, 10, 3), (180, 600, 420), (540, 600, 60), (5, 40, 40)])
@@ -55,3 +55,17 @@ def test_an_interval_is_that_of_jeffreys() -> None:
     assert (round(low, 3), round(high, 3)) == (0.093, 0.606)
     assert Record(10, 0).interval()[0] == 0.0
     assert Record(10, 10).interval()[1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("undecided", "decided", "accepted", "allowed"),
+    [(4, 0, 0, 1.0), (30, 40, 10, 0.5), (200, 300, 60, 1.2), (3, 9, 0, 2)],
+)
+def test_those_counted_on_are_the_fewest_beyond_whom_hardly_any_pass(
+    undecided: int, decided: int, accepted: int, allowed: float
+) -> None:
+    law = stats.betabinom(undecided, accepted + 0.5, decided - accepted + 0.5)
+    beyond = [sum(law.pmf(x) * max(0, x - n) for x in range(undecided + 1)) for n in range(undecided + 1)]
+    assert counted(undecided, Record(decided, accepted), allowed) == next(
+        n for n, mean in enumerate(beyond) if mean <= allowed
+    )

@@ -27,7 +27,7 @@ from promptforge.stages.run import Run, Unit, digest_columns
 from promptforge.stages.score import wanted_scores
 from promptforge.store import Commit
 
-VERSION = 1
+VERSION = 2
 
 _WAVE = """
 SELECT t.prompt_id, any_value(k.noise_group), max(t.take) + 1 FROM takes t JOIN kept k USING (prompt_id)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from promptforge.stages.rounds.sizes import Record, quantile, size
+from promptforge.stages.rounds.sizes import Record, counted, quantile, size, spare
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -115,11 +115,25 @@ class Standing:
         """Which of those tried may yet be accepted."""
         return ~self.accepted & (self.drawn[: self.tried] < takes)
 
-    def record(self, takes: int) -> Record:
-        """Acceptance over the turns that are decided."""
-        accepted, undecided = self.accepted, self.undecided(takes)
-        settled = [(a, b) for a, b in self.turns if not undecided[a:b].any()]
-        return Record(sum(b - a for a, b in settled), sum(int(accepted[a:b].sum()) for a, b in settled))
+    def settled(self, takes: int) -> Flags:
+        """Which of those tried are in a turn of which every prompt is decided."""
+        undecided, found = self.undecided(takes), np.zeros(self.tried, bool)
+        for a, b in self.turns:
+            found[a:b] = not undecided[a:b].any()
+        return found
+
+    def record(self, takes: int, after: int = 0) -> Record:
+        """Acceptance over the turns that are decided; of the prompts alone that were not after so many takes."""
+        of = self.settled(takes) & (self.of.accepted_at[: self.tried] >= after)
+        return Record(int(of.sum()), int(self.accepted[of].sum()))
+
+    def counted(self, takes: int, allowed: float) -> int:
+        """How many of the undecided prompts a round counts on: those with the same number of takes by their record."""
+        depths, n = np.unique(self.drawn[: self.tried][self.undecided(takes)], return_counts=True)
+        return sum(
+            counted(each, self.record(takes, depth), allowed / len(depths))
+            for depth, each in zip(depths.tolist(), n.tolist(), strict=True)
+        )
 
     def retries(self, takes: int) -> Ints:
         """Prompts whose next take is wanted: none passes every gate, and fewer than wanted are accepted before it."""
@@ -209,8 +223,12 @@ class Play:
         record = goal.record(rules.takes)
         if rules.until_pass and record.decided:
             each = float(goal.drawn[: goal.tried].sum()) / goal.tried
-        sure = int(goal.accepted.sum()) + undecided
-        return _Need(of.wanted, sure, record, goal.tried, limit, each, rules.takes)
+        accepted = int(goal.accepted.sum())
+        counted = 0
+        if undecided and of.wanted is not None:
+            total = goal.tried + max(0, of.wanted - accepted - undecided)
+            counted = goal.counted(rules.takes, spare(total) / 2)
+        return _Need(of.wanted, accepted + undecided, accepted + counted, record, goal.tried, limit, each, rules.takes)
 
     def _level(self, needs: Sequence[_Need | None], left: int) -> list[int]:
         """New prompts of each goal where the budget is short: all to the level that can be expected to be reached."""
@@ -262,10 +280,14 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """What a goal still needs. `sure`: accepted or undecided; `each`: renders of a prompt, `takes` at most."""
+    """What a goal still needs.
+
+    `sure`: accepted or undecided; `likely`: accepted or counted on; `each`: renders of a prompt, `takes` at most.
+    """
 
     wanted: int | None
     sure: int
+    likely: int
     record: Record
     tried: int
     limit: int
@@ -294,8 +316,9 @@ class _Need:
 
     def size(self) -> int:
         """New prompts of a turn that no budget binds."""
-        missing = self.missing(1.0)
-        return missing if self.wanted is None else size(missing, self.record, self.tried, self.limit)
+        if self.wanted is None:
+            return self.missing(1.0)
+        return size(min(self.limit, max(0, self.wanted - self.likely)), self.record, self.tried, self.limit)
 
     def probe(self, level: float) -> int:
         """New prompts of a turn towards this level; few where nothing is known."""

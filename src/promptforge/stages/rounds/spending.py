@@ -49,12 +49,15 @@ def most_seconds(rounds: Rounds) -> float | None:
     return min(limits) if limits else None
 
 
-def affordable(rounds: Rounds, store: Store) -> int | None:
-    """Pictures that may yet be drawn; None without a limit of time or money."""
+def affordable(rounds: Rounds, store: Store, least: int = 0) -> int | None:
+    """Pictures that may yet be drawn; None without a limit of time or money.
+
+    Where nothing is measured yet, PROBE, or `least` where that is more.
+    """
     limit = most_seconds(rounds)
     if limit is None:
         return None
     known = spending(store)
     if known.each_s is None:
-        return PROBE
+        return max(PROBE, least)
     return max(0, int((limit - known.seconds) / known.each_s)) if known.each_s else None

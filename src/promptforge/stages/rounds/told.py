@@ -33,6 +33,17 @@ def reached(row: dict[str, Any]) -> str:
     return f"{min(row['n_accepted'], row['wanted']):,} of {row['wanted']:,}"
 
 
+def _wants(row: dict[str, Any]) -> str:
+    """What a round draws of a goal; a new prompt may have several pictures, and old ones further takes."""
+    n_new, n_renders = row["n_new"], row["n_renders"]
+    prompts = f"{n_new:,} {'prompt' if n_new == 1 else 'prompts'}"
+    if n_new == n_renders:
+        return prompts
+    if not n_new:
+        return f"{n_renders:,} further {'take' if n_renders == 1 else 'takes'}"
+    return f"{n_renders:,} pictures with {n_new:,} new {'prompt' if n_new == 1 else 'prompts'}"
+
+
 def round_lines(run: Run, commit: Commit) -> list[str]:
     """A line for each goal that the round works on; at the end one for each that falls short."""
     number = commit.counts["round"]
@@ -46,9 +57,7 @@ def round_lines(run: Run, commit: Commit) -> list[str]:
         about = ", ".join(filter(None, [acceptance(row), reached(row)]))
         name = name_of(row["axis"], row["cell"])
         if row["n_renders"]:
-            more = row["n_renders"] - row["n_new"] * (row["n_renders"] // max(row["n_new"], 1))
-            takes = f" and {more:,} further takes" if more and run.recipe.render.until_pass else ""
-            lines.append(f"round {number}: {row['n_new']:,} prompts{takes} of {name}, {about}")
+            lines.append(f"round {number}: {_wants(row)} of {name}, {about}")
         elif not commit.counts["images"] and row["state"] in _ENDED and row["wanted"] is not None:
             lines.append(f"round {number}: {name} ends at {about}: {_ENDED[row['state']]}")
     return lines

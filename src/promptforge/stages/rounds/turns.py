@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from promptforge.errors import ConfigError
 from promptforge.recipe import Rounds
 from promptforge.stages import goals
 from promptforge.stages.judging.reference import reference_prompts
@@ -86,7 +87,10 @@ def _candidates(run: Run, known: pa.Table) -> list[Candidates]:
     else:
         fixed = np.full(len(known), not settings.until_pass)
     place = known["place"].to_numpy()
-    reference = reference_prompts(run.recipe)  # in the first round, since gates are fitted on them
+    reference = dict(reference_prompts(run.recipe))  # in the first round, since gates are fitted on them
+    for axis, quota in run.recipe.select.quota.model_dump().items():
+        if quota == 0:
+            reference[axis] = 0
     ends = np.searchsorted(goal, np.arange(len(goals.goals(run.recipe)) + 1))
     return [
         Candidates(
@@ -105,7 +109,9 @@ def _candidates(run: Run, known: pa.Table) -> list[Candidates]:
 def _within(run: Run, batch: Batch, candidates: Sequence[Candidates], rounds: Rounds, *, stop: bool) -> Batch:
     """The head of the batch that this round may hold: by its size, the renders that are left, and time and money.
 
-    What gates are fitted on comes in one round, whatever its size. Pictures that are there cost no time.
+    What gates are fitted on comes in one round, whatever its size and before anything is known of the cost, or not at
+    all: bounds fitted on a part of it would move. Pictures that are there cost no time. Raises ConfigError where the
+    renders are fewer than these.
     """
     if stop:
         return batch.chosen(slice(0, 0))
@@ -113,10 +119,19 @@ def _within(run: Run, batch: Batch, candidates: Sequence[Candidates], rounds: Ro
     if rounds.round_renders is not None:
         batch = batch.head(batch.renders, max(rounds.round_renders, must))
     if rounds.max_renders is not None:
+        if must > rounds.max_renders:
+            gates = ", ".join(name for name, gate in run.recipe.select.gates.items() if gate.kind == "quantile")
+            raise ConfigError(
+                f"rounds.max_renders is {rounds.max_renders:,}, but the first round needs {must:,} pictures, which the"
+                f" bounds of {gates} are fitted to; raise it, lower select.gates.NAME.reference, or give the bounds as"
+                " numbers (promptforge select --freeze)"
+            )
         batch = batch.head(batch.renders, rounds.max_renders - sum(int(each.planned.sum()) for each in candidates))
-    paid = affordable(rounds, run.store)
     made = _of(batch, [each.made for each in candidates])
-    return batch.head(np.maximum(0, batch.stop - np.maximum(batch.start, made)), paid)
+    cost = np.maximum(0, batch.stop - np.maximum(batch.start, made))
+    paid = affordable(rounds, run.store, least=int(cost[batch.must].sum()))
+    batch = batch.head(cost, paid)
+    return batch if int(batch.renders[batch.must].sum()) == must else batch.chosen(slice(0, 0))
 
 
 def _of(batch: Batch, columns: Sequence[Ints]) -> Ints:
