@@ -3,10 +3,14 @@
 A sample is drawn without replacement within strata, n_h of N_h. What is wanted are ratios over the N pictures, such as
 the precision of a threshold: good pictures that pass, of those that pass. The estimate is the weighted ratio (Hajek),
 each label with N_h / n_h. Its variance is that of the linearised ratio within strata, with the finite-population
-correction (Saerndal, Swensson, Wretman 1992, 5.5 to 5.7); each stratum lends one observation at the ratio's own odds,
+correction (Saerndal, Swensson, Wretman 1992, 5.5 to 5.7); each stratum lends some at the ratio's own odds,
 since a stratum of whose ten labels all say yes does not vary by nothing. The interval is Wilson's at the effective
-number of labels, p (1 - p) / variance, made smaller by (z / t)^2 for the degrees of freedom, labels less strata in the
-domain (Korn, Graubard 1998); where every label agrees, at Kish's number. A census has an interval of no width.
+number of labels, p (1 - p) / variance, where every label agrees at Kish's, made smaller by (z / t)^2 for the degrees of
+freedom (Korn, Graubard 1998): labels less strata in the domain, or Satterthwaite's number where that is less, as it is
+when a large stratum of few labels makes up the variance. A census has an interval of no width.
+
+A part of the labels, such as those of one half of the prompts, speaks for the whole run: its correction is for what the
+part leaves out, so that half of a census is still a sample.
 
 A threshold's interval holds the thresholds at which the precision asked for lies within the pointwise interval, so
 it covers the one where precision crosses what is asked about as often as the pointwise interval covers there, 93 to
@@ -28,7 +32,7 @@ I64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 Z = 1.959963984540054  # of 95%, two-sided
-_LENT = 1.0  # observations that each stratum lends to its variance; 0: coverage of 200 labels falls by up to 1.5 points
+_LENT = 1.5  # observations that each stratum lends to its variance; 1: runs of 120 pictures are covered 3 points less
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +69,21 @@ class Domain:
     sample: Sample
     chosen: Flags
 
+    @property
+    def said(self) -> F64:
+        """Answers of the part by stratum."""
+        return np.bincount(self.sample.stratum[self.chosen], minlength=self.sample.n_strata).astype(np.float64)
+
     def precision(self, thresholds: F64) -> Shares:
         """Good pictures of those with key >= threshold, for each threshold."""
         hits, misses = self._above(thresholds)
-        return shares(self.sample, hits, misses)
+        return shares(self, hits, misses)
 
     def recall(self, thresholds: F64) -> Shares:
         """Pictures with key >= threshold of the good ones, for each threshold."""
         hits, _ = self._above(thresholds)
         every, _ = self._above(np.array([-np.inf]))
-        return shares(self.sample, hits, every - hits)
+        return shares(self, hits, every - hits)
 
     @property
     def keys(self) -> F64:
@@ -113,14 +122,15 @@ class Shares:
     effective: F64
 
 
-def shares(sample: Sample, hits: F64, misses: F64) -> Shares:
-    """The ratio hits / (hits + misses) from counts of labels by stratum, each (ratios, strata)."""
+def shares(part: Domain, hits: F64, misses: F64) -> Shares:
+    """The ratio hits / (hits + misses) from counts of the part's labels by stratum, each (ratios, strata)."""
     from scipy.special import stdtrit
 
+    sample = part.sample
     said = np.maximum(sample.said, 1.0)
     sizes = said if sample.sizes is None else sample.sizes
     weight = sizes / said
-    left = np.ones_like(said) if sample.sizes is None else np.clip(1 - said / sizes, 0, 1)
+    left = np.ones_like(said) if sample.sizes is None else np.clip(1 - part.said / sizes, 0, 1)
     inside = hits + misses
     with np.errstate(divide="ignore", invalid="ignore"):
         total = inside @ weight
@@ -130,12 +140,13 @@ def shares(sample: Sample, hits: F64, misses: F64) -> Shares:
         squares = (1 - p) ** 2 * hits + p**2 * misses
         lent = _LENT * inside / said
         spread = (squares + lent * p * (1 - p) - sums**2 / said) / np.maximum(said - 1 + lent, 1.0)
-        variance = (spread * sizes**2 * left / said).sum(axis=1) / total**2
-        kish = total**2 / (inside @ (weight**2 * left))
         odds = value * (1 - value)
-        effective = np.where(odds > 0, odds / variance, kish)
+        agreed = inside * weight**2 * left  # where every label agrees, as if each had the same variance
+        terms = np.where(odds[:, None] > 0, spread * sizes**2 * left / said, agreed)
+        effective = np.where(odds > 0, odds, 1.0) * total**2 / terms.sum(axis=1)
+        satterthwaite = terms.sum(axis=1) ** 2 / (terms**2 / np.maximum(said - 1, 1.0)).sum(axis=1)
     n_inside = inside.sum(axis=1)
-    freedom = np.maximum(n_inside - np.count_nonzero(inside, axis=1), 1.0)
+    freedom = np.fmax(np.fmin(n_inside - np.count_nonzero(inside, axis=1), satterthwaite), 1.0)
     effective = effective * (Z / stdtrit(freedom, 0.975)) ** 2
     effective = np.where(n_inside > 0, effective, np.nan)
     low, high = wilson(value, effective)
