@@ -1,7 +1,8 @@
 """render: which pictures are wanted (the plan), and making those that do not exist yet.
 
 The plan takes, of each goal (goals.py), the first kept prompts in stream order or in that of [order]: as many as it
-wants (policy distill) or `oversample` times as many (policy images), then the recipe's sample of them, times takes.
+wants (policy distill) or `oversample` times as many (policy images), and those that quantile gates are fitted to; then
+the recipe's sample of them, times takes.
 With [rounds] or render.until_pass the pictures are wanted in rounds (rounds/chain.py).
 Pictures are facts: a picture that any earlier run of this folder made is never made again, whatever else has changed. A
 failed one is a fact too, but for one that memory did not hold: it is tried again where the recipe names another memory
@@ -31,6 +32,7 @@ from promptforge.recipe import Render
 from promptforge.records import canonical_json
 from promptforge.schema import arrow_schema
 from promptforge.stages import goals
+from promptforge.stages.judging.reference import reference_prompts
 from promptforge.stages.run import Row, Run, Tally, Unit, digest_columns
 from promptforge.store import Commit
 
@@ -68,6 +70,7 @@ class Wish(NamedTuple):
 def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
     """The committed list of pictures that this recipe wants, where it comes in one piece: every take at once."""
     recipe = run.recipe
+    reference = reference_prompts(recipe)
     digest = records.digest_of(
         {
             "version": VERSION,
@@ -76,6 +79,7 @@ def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
             "takes": recipe.render.takes,
             "goals": [[goal.axis, goal.cell] for goal in goals.goals(recipe)],
             "most": goals.most(recipe),
+            **({"reference": reference} if any(reference.values()) else {}),
             "teacher": run.teacher_fingerprint,
             "input": digest_columns(text, READS),
         }
@@ -91,11 +95,15 @@ def plan_unit(run: Run, text: Sequence[Commit]) -> Unit:
 
 
 def wishes_of_quotas(con: duckdb.DuckDBPyConnection, run: Run) -> list[Wish]:
-    """The first take of the prompts that the quotas want, by prompt_id; every take of the fixed ones."""
+    """The first take of the prompts that the quotas or quantile gates want, by prompt_id; every take of the fixed ones.
+
+    A quota below a gate's reference would else have a larger one move its bound.
+    """
     goals.assign(con, run.recipe)
+    reference = " ".join(f"WHEN '{axis}' THEN {n}" for axis, n in reference_prompts(run.recipe).items())
     rows = con.sql(
-        "SELECT e.prompt_id, e.noise_group FROM eligible e JOIN goals g USING (goal)"
-        " WHERE NOT e.left_over AND (g.most IS NULL OR e.nth <= g.most) ORDER BY e.prompt_id"
+        "SELECT e.prompt_id, e.noise_group FROM eligible e JOIN goals g USING (goal) WHERE NOT e.left_over"
+        f" AND (g.most IS NULL OR e.nth <= g.most OR e.place <= CASE e.axis {reference} END) ORDER BY e.prompt_id"
     ).fetchall()
     chosen = [(prompt, group) for prompt, group in rows if sampled(prompt, run.recipe.render.sample)]
     return [first_wish(run.recipe.render, prompt, group) for prompt, group in chosen]

@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from promptforge import catalog
-from promptforge.errors import ConfigError, StoreFault
+from promptforge.errors import ConfigError, DataFault, StoreFault
 from promptforge.stages import arrange, decontaminate, dedup, filter, generate
 from promptforge.stages.goals import ELIGIBLE, assign
+from promptforge.stages.judging.reference import fitted_to_sample
 from promptforge.stages.judging.takes import judge
 from promptforge.stages.rounds.spending import spending
 from promptforge.stages.run import DATASET, Run
@@ -153,9 +154,11 @@ def measure(run: Run, root: Path, basis: str) -> Measured:
             notes.append("its pictures are of another teacher or regime: they say nothing about these")
         elif drawn and run.recipe.render.sample > 0:
             try:
-                judged = _judged(con, there)
+                judged = _judged(con, _sampled(there, con) if basis == "pilot" else there)
             except StoreFault:
                 notes.append("its pictures were not measured by these scorers: they say nothing about acceptance")
+            except DataFault as fault:
+                notes.append(f"its pictures are too few to judge by: {fault}")
         pictures = _picture_bytes(con, there.store, commits) if drawn and not other else {}
     return Measured(
         root=root,
@@ -228,6 +231,21 @@ SELECT k.axis, count(*), count(*) FILTER (b.refusal IS NULL),
 FROM firsts f JOIN best b USING (prompt_id) JOIN kept k USING (prompt_id)
 GROUP BY k.axis ORDER BY k.axis
 """
+
+
+def _sampled(run: Run, con: duckdb.DuckDBPyConnection) -> Run:
+    """The run with quantile gates fitted to all that a pilot drew, since few of those are the first of their axes."""
+    ((count, every),) = con.sql(
+        "SELECT min(n), (SELECT count(*) FROM kept) FROM (SELECT count(DISTINCT prompt_id) AS n FROM render_plan"
+        " JOIN kept k USING (prompt_id) GROUP BY k.axis)"
+    ).fetchall()
+    gates = run.recipe.select.gates
+    fitted = {
+        name: gates[name].model_copy(update={"reference": every, "least": least})
+        for name, least in fitted_to_sample(gates, count).items()
+    }
+    select = run.recipe.select.model_copy(update={"gates": {**gates, **fitted}})
+    return replace(run, recipe=run.recipe.model_copy(update={"select": select}))
 
 
 def _judged(con: duckdb.DuckDBPyConnection, run: Run) -> dict[str, Judged]:

@@ -25,6 +25,7 @@ from promptforge.records import AXES
 from promptforge.stages import pipeline
 from promptforge.stages.forecast.basis import planned_text
 from promptforge.stages.goals import ELIGIBLE
+from promptforge.stages.judging.reference import fitted_to_sample, reference_prompts
 from promptforge.stages.progress import meter
 from promptforge.stages.run import Run, Tally, open_run, prepare
 
@@ -93,6 +94,8 @@ def _drawing(root: Path, text: Raw, count: int) -> Raw:
     whole = min(enough) < count
     select["quota"] = {axis: min(n, count if whole else most) for axis, n in planned.items()}
     select["oversample"] = 1.0
+    for name, least in fitted_to_sample(run.recipe.select.gates, count).items():
+        select["gates"][name].update(reference=max(select["quota"].values()), least=least)
     found.setdefault("render", {}).update(sample=1.0 if whole else count / most, until_pass=False)
     return found
 
@@ -109,11 +112,12 @@ def _planned(run: Run) -> dict[str, int]:
         )
     quota = run.recipe.select.quota.model_dump()
     factor = run.recipe.select.oversample if run.recipe.select.policy == "images" else 1.0
+    reference = reference_prompts(run.recipe)
     found = {}
     for axis in AXES:
         most, n = quota[axis], int(counts.get(axis, 0))
         bounded = most == "all" or (most and run.recipe.rounds is not None)
-        found[axis] = n if bounded else min(n, math.ceil(most * factor - 1e-9))
+        found[axis] = n if bounded else min(n, max(math.ceil(most * factor - 1e-9), reference[axis]))
     return found
 
 

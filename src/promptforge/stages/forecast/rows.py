@@ -21,6 +21,7 @@ from promptforge.recipe import Recipe
 from promptforge.records import AXES
 from promptforge.stages.forecast.amounts import Amount, Sampler, total
 from promptforge.stages.forecast.basis import Judged, Measured
+from promptforge.stages.judging.reference import reference_prompts
 
 #: Items of the forecast of rows, in order.
 ITEMS = ("candidates", "kept", "prompts", "pictures", "accepted", "published", "usable")
@@ -71,25 +72,27 @@ def forecast_rows(
         for axis in AXES
     }
     if recipe.rounds is not None and limits.pictures is not None:
-        asked = total([total(drawn[axis]) * takes[axis] for axis in AXES])
-        allowed = (limits.pictures / asked.at_least(1.0)).at_most(1.0)
-        drawn = {axis: [each * allowed for each in drawn[axis]] for axis in AXES}
+        drawn = _within(limits.pictures, drawn, pieces, takes)
     found = {}
     for axis in AXES:
         rows, kept, eligible = texts[axis]
         passed, usable = shares[axis]
         accepted = total(
-            [_accepted(recipe, *each, passed, sampler) for each in zip(pieces[axis], drawn[axis], strict=True)]
+            [
+                _accepted(recipe, *each, passed, sampler)
+                for each in zip(pieces[axis], drawn[axis], needed[axis], strict=True)
+            ]
         )
-        prompts = total(drawn[axis])
+        prompts = _with_reference(recipe, axis, total(drawn[axis]), eligible)
+        pictures = (prompts * takes[axis]).at_most(limits.pictures)
         pictured = accepted if recipe.select.policy == "images" else prompts
         found[axis] = Axis(
             candidates=rows,
             kept=kept,
             eligible=eligible,
             prompts=prompts,
-            pictures=prompts * takes[axis],
-            drawn=sampler.successes(prompts * takes[axis], _intact(axis, measured, sampler)),
+            pictures=pictures,
+            drawn=sampler.successes(pictures, _intact(axis, measured, sampler)),
             accepted=accepted,
             usable=sampler.successes(pictured, usable) if recipe.render.sample else Amount.exactly(0),
             needed=None if None in needed[axis] else total([each for each in needed[axis] if each is not None]),
@@ -112,7 +115,32 @@ def _pieces(recipe: Recipe, axis: str, eligible: Amount, measured: Measured | No
     return [Piece(_quota(recipe, axis), eligible)]
 
 
-def _accepted(recipe: Recipe, piece: Piece, drawn: Amount, passed: Amount, sampler: Sampler) -> Amount:
+def _within(
+    most: Amount, drawn: Mapping[str, list[Amount]], pieces: Mapping[str, list[Piece]], takes: Mapping[str, Amount]
+) -> dict[str, list[Amount]]:
+    """What is drawn where it has to end at so many pictures.
+
+    The first round draws as many as are wanted of each, so a budget within it is spread over these; what it leaves
+    goes to what each lacks. Of bounds: all of it may go to one.
+    """
+    if not total([total(drawn[axis]) * takes[axis] for axis in AXES]).is_known:
+        return {axis: [each.at_most(most) for each in drawn[axis]] for axis in AXES}
+    first = {axis: [each.at_most(of.wanted) for each, of in zip(drawn[axis], pieces[axis], strict=True)] for axis in AXES}
+    at_once = total([total(first[axis]) * takes[axis] for axis in AXES])
+    later = total([total(drawn[axis]) * takes[axis] for axis in AXES]) + at_once * -1.0
+    begun = (most / at_once.at_least(1.0)).at_most(1.0)
+    left = ((most + at_once * -1.0).at_least(0.0) / later.at_least(1.0)).at_most(1.0)
+    return {
+        axis: [now * begun + (each + now * -1.0) * left for each, now in zip(drawn[axis], first[axis], strict=True)]
+        for axis in AXES
+    }
+
+
+def _accepted(
+    recipe: Recipe, piece: Piece, drawn: Amount, needed: Amount | None, passed: Amount, sampler: Sampler
+) -> Amount:
+    if recipe.select.policy == "images" and needed is not None and needed.is_known and drawn.is_known:
+        return sampler.reached(Amount.exactly(piece.wanted or 0), needed, drawn)
     if recipe.select.policy == "images":
         return sampler.successes(drawn, passed).at_most(piece.wanted)
     return piece.eligible.at_most(piece.wanted)
@@ -186,6 +214,14 @@ def _prompts(recipe: Recipe, piece: Piece, needed: Amount | None, sampler: Sampl
     if recipe.render.sample == 1:
         return planned
     return sampler.successes(planned, Amount.exactly(recipe.render.sample))
+
+
+def _with_reference(recipe: Recipe, axis: str, prompts: Amount, eligible: Amount) -> Amount:
+    """Never fewer than quantile gates are fitted to, but for a budget."""
+    reference = reference_prompts(recipe)[axis] * recipe.render.sample
+    if not reference or recipe.rounds is not None:
+        return prompts
+    return prompts + (eligible.at_most(reference) + prompts * -1.0).at_least(0.0)
 
 
 def _needed(recipe: Recipe, piece: Piece, passed: Amount, sampler: Sampler) -> Amount | None:

@@ -7,6 +7,7 @@ drawn: more rounds, larger quotas and further takes never move it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 import duckdb
@@ -15,13 +16,33 @@ from promptforge.errors import ConfigError
 from promptforge.policy import OTHER, Gate
 from promptforge.recipe import Recipe
 from promptforge.records import AXES
+from promptforge.stages import goals
 from promptforge.stages.run import Run
 
 
 def reference_prompts(recipe: Recipe) -> Mapping[str, int]:
-    """Axis -> how many of its first prompts, by place, must be drawn for the quantile gates; 0 where none need any."""
+    """Axis -> how many of its first prompts, by place, must be drawn for the quantile gates, whatever its quota.
+
+    0 where none need any, or none of its prompts is wanted.
+    """
     gates = [gate for gate in recipe.select.gates.values() if gate.kind == "quantile"]
-    return {axis: max((gate.reference for gate in gates if axis in gate.axes), default=0) for axis in AXES}
+    asked = {goal.axis for goal in goals.goals(recipe) if goal.wanted != 0}
+    return {
+        axis: max((gate.reference for gate in gates if axis in gate.axes), default=0) if axis in asked else 0
+        for axis in AXES
+    }
+
+
+def fitted_to_sample(gates: Mapping[str, Gate], count: int) -> dict[str, int]:
+    """Quantile gate -> its `least` where some `count` pictures an axis, drawn from all over, stand for the first ones.
+
+    It shrinks as the reference does, so that the same groups have bounds of their own.
+    """
+    return {
+        name: max(1, math.floor(gate.least * min(1.0, count / gate.reference)))
+        for name, gate in gates.items()
+        if gate.kind == "quantile"
+    }
 
 
 def frozen(con: duckdb.DuckDBPyConnection, run: Run) -> list[str]:
