@@ -18,7 +18,7 @@ from promptforge.stages.verify import verify
 Drive = Callable[..., dict[str, Tally]]
 
 
-def raw_of(quota: int, render: dict[str, Any] | None = None, **rounds: Any) -> dict[str, Any]:
+def raw_of(quota: int, render: dict[str, Any] | None = None, n: int = 40, **rounds: Any) -> dict[str, Any]:
     """40 candidates an axis, three in ten pictures black or flat; neither passes."""
     gates = {
         name: {"scorer": "technical", "metric": name, "max": 0, "decision": "keep_prompt"} for name in ("black", "flat")
@@ -26,13 +26,14 @@ def raw_of(quota: int, render: dict[str, Any] | None = None, **rounds: Any) -> d
     return {
         "name": "rounds",
         "seed": 3,
-        "sources": [{"kind": "grammar", "axis": axis, "n": 40} for axis in AXES[:2]],
+        "sources": [{"kind": "grammar", "axis": axis, "n": n} for axis in AXES[:2]],
         "filters": {"characters": {}},
         "regime": {"teacher": "canvas", "size": 128, "mistake_rate": 0.3, "weights": {"black": 1.0, "flat": 1.0}},
         "scorers": {"technical": {}},
         "render": render or {},
         "rounds": rounds,
         "select": {"policy": "images", "gates": gates, "quota": {**dict.fromkeys(AXES[:2], quota), AXES[2]: 0}},
+        "run": {"workers": 1},
     }
 
 
@@ -43,23 +44,58 @@ def accepted(root: Path) -> list[tuple[Any, ...]]:
         )
 
 
-def test_a_raised_quota_equals_a_fresh_one_and_contains_the_smaller(tmp_path: Path, drive: Drive) -> None:
-    grown, fresh = tmp_path / "grown", tmp_path / "fresh"
-    drive(grown, raw_of(8))
-    small = accepted(grown)
-    assert len(small) == 16
-    verify(grown)
-    done = drive(grown, raw_of(12))
-    drive(fresh, raw_of(12, round_renders=9))
-    assert accepted(grown) == accepted(fresh)
-    assert set(small) < set(accepted(grown))
-    assert 0 < done["render"].rows < 30  # the facts of the smaller quota are not made again
-    again = drive(grown, raw_of(12))
+def dataset(root: Path) -> dict[str, bytes]:
+    """Every file of the data set."""
+    folder = root / "dataset"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory, drive: Drive) -> Path:
+    """30 wanted of each axis from nothing; not to be changed."""
+    root = tmp_path_factory.mktemp("fresh") / "run"
+    drive(root, raw_of(30, n=60))
+    return root
+
+
+def test_a_raised_quota_equals_a_fresh_one_and_contains_the_smaller(tmp_path: Path, drive: Drive, fresh: Path) -> None:
+    raw = raw_of(20, n=60)
+    drive(tmp_path, raw)
+    small = accepted(tmp_path)
+    assert len(small) == 40
+    done = drive(tmp_path, raw_of(30, n=60))
+    assert accepted(tmp_path) == accepted(fresh)
+    assert set(small) < set(accepted(fresh))
+    with catalog.open_run(fresh) as con:
+        ((n_planned,),) = con.sql("SELECT count(*) FROM render_plan").fetchall()
+    assert 0 < done["render"].rows <= n_planned - 40  # the facts of the smaller quota are not made again
+    assert {name: data for name, data in dataset(tmp_path).items() if name.startswith("data/")} == {
+        name: data for name, data in dataset(fresh).items() if name.startswith("data/")
+    }
+    assert verify(tmp_path) == []
+    again = drive(tmp_path, raw_of(30, n=60))
     assert not any(tally.done for tally in again.values())
-    with catalog.open_run(grown) as con:
+    with catalog.open_run(tmp_path) as con:
         assert con.sql("SELECT DISTINCT reason FROM selection WHERE state = 'not_needed'").fetchall() == [
             ("quota_full",)
         ]
+
+
+def test_another_size_of_rounds_makes_the_same_data_set(tmp_path: Path, drive: Drive, fresh: Path) -> None:
+    drive(tmp_path, raw_of(30, n=60, round_renders=35))
+    rounds = []
+    for root in (tmp_path, fresh):
+        with catalog.open_run(root) as con:
+            rounds += con.sql(
+                "SELECT max(round), max(n) FROM (SELECT round, count(*) n FROM render_plan GROUP BY 1)"
+            ).fetchall()
+    assert rounds[0][1] <= 35 < rounds[1][1]
+    assert rounds[0][0] > rounds[1][0]
+    assert accepted(tmp_path) == accepted(fresh)
+    own, reference = dataset(tmp_path), dataset(fresh)
+    assert own.keys() == reference.keys()
+    for name in own.keys() - {"manifest.json", "README.md"}:  # these hold the recipe, and so the setting itself
+        assert own[name] == reference[name], name
 
 
 def test_what_no_round_tried_says_why(tmp_path: Path, drive: Drive) -> None:
@@ -72,7 +108,7 @@ def test_what_no_round_tried_says_why(tmp_path: Path, drive: Drive) -> None:
     assert planned == 20
     assert reasons == {"budget_spent": kept - 20}
     assert states == [("budget",), ("budget",), ("full",)]
-    verify(tmp_path)
+    assert verify(tmp_path) == []
 
 
 @pytest.mark.parametrize("policy", ["distill", "images"])
@@ -132,7 +168,7 @@ def test_cells_take_the_first_that_pass_and_the_rest_what_is_left(tmp_path: Path
     assert sum(row[3] for row in semantic if row[1] != "numeracy") == 6
     quality = [row for row in rows if row[0] == "image_quality"]
     assert (sum(row[3] for row in quality if row[2]), sum(row[3] for row in quality if not row[2])) == (1, 7)
-    verify(tmp_path)
+    assert verify(tmp_path) == []
 
 
 @pytest.mark.parametrize(
