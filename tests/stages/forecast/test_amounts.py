@@ -40,6 +40,17 @@ def test_tries_until_a_quota_are_negative_binomial() -> None:
     assert sampler().tries(Amount.exactly(0), share).high == 0
 
 
+def test_successes_before_a_quota_is_reached_are_binomial_again() -> None:
+    """Tries until 600 succeed, cut at 1,150: together what 1,150 tries of 0.5 bring, at most 600."""
+    whole, wanted = sampler(), Amount.exactly(600)
+    needed = whole.tries(wanted, Amount.exactly(0.5, "pilot"))
+    found = whole.reached(wanted, needed, needed.at_most(1150))
+    exact = stats.binom(1150, 0.5)
+    assert found.expected == pytest.approx(exact.expect(lambda n: np.minimum(n, 600)), rel=0.003)
+    assert found.low == pytest.approx(exact.ppf(0.025), abs=4)
+    assert found.high == 600
+
+
 def test_nothing_known_gives_bounds_and_no_expectation() -> None:
     share = sampler().share(0, 0)
     whole = total([Amount.exactly(400) * share, Amount.exactly(600) * share])

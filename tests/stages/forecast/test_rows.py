@@ -10,10 +10,12 @@ import pytest
 
 from promptforge import recipe as recipes
 from promptforge.recipe import Recipe
+from promptforge.records import AXES
 from promptforge.stages.forecast.amounts import Amount, Sampler
 from promptforge.stages.forecast.basis import Judged, Measured, Text
 from promptforge.stages.forecast.rows import Axis, Limits, forecast_rows, n_files
 from promptforge.stages.forecast.spending import second_per_picture, spend_limits
+from promptforge.stages.rounds.replay import NEVER, Candidates, Play, Rules
 
 AXIS = "semantic_understanding"
 NO_LIMIT = Limits()
@@ -32,14 +34,14 @@ def recipe_of(select: dict[str, Any], **tables: Any) -> Recipe:
     return recipes.validate(raw, "test")
 
 
-def measured(text: Text, judged: Judged = Judged(), **changes: Any) -> Measured:  # noqa: B008  frozen
+def measured(text: Text, judged: Judged | dict[str, Judged] = Judged(), **changes: Any) -> Measured:  # noqa: B008  frozen
     values: dict[str, Any] = {
         "root": Path("there"),
         "basis": "pilot",
         "whole_text": True,
-        "text": {AXIS: text},
+        "text": dict.fromkeys(judged, text) if isinstance(judged, dict) else {AXIS: text},
         "goals": {},
-        "judged": {AXIS: judged},
+        "judged": judged if isinstance(judged, dict) else {AXIS: judged},
         "pictures": {},
         "files": {},
         "seconds": {},
@@ -110,6 +112,61 @@ def test_a_budget_ends_the_rounds_before_the_quota() -> None:
     axis = rows_of(recipe, seen, spend_limits(recipe, None))
     assert axis.pictures.high <= 400 + 1e-6
     assert axis.accepted.expected == pytest.approx(200, rel=0.03)
+
+
+def test_a_quota_that_rounds_reach_is_accepted_whole_however_many_draws_it_takes() -> None:
+    select = {"policy": "images", "gates": {"refusing": REFUSING}}
+    seen = measured(Text(4000, 4000, 2000, 4000), Judged(prompts=20, passed=10, usable=10, pictures=20))
+    axis = rows_of(recipe_of(select, rounds={"max_renders": 4000}), seen, Limits(Amount.exactly(4000), "max_renders"))
+    assert axis.prompts.high > axis.prompts.low + 300  # 20 pictures do not tell the acceptance
+    assert span(axis.accepted) == (600, 600, 600)
+
+
+def test_bounds_of_rounds_hold_every_acceptance_and_every_split_of_the_budget() -> None:
+    """60 candidates for a quota of 20: none may pass, so all are drawn; of 50 renders any axis may get all it asks."""
+    select = {"quota": {AXIS: 20, "image_quality": 20, "text_rendering": 20}, "policy": "images"}
+    recipe = recipe_of(select | {"gates": {"refusing": REFUSING}}, rounds={"max_renders": 500})
+    found = [
+        forecast_rows(
+            recipe,
+            dict.fromkeys(AXES, 60),
+            None,
+            Sampler(np.random.default_rng(3), "recipe"),
+            Limits(most, "max_renders"),
+        )[AXIS]
+        for most in (Amount.exactly(500), Amount.exactly(50))
+    ]
+    assert [span(axis.pictures) for axis in found] == [(0, None, 60), (0, None, 50)]
+    assert [span(axis.accepted) for axis in found] == [(0, None, 20), (0, None, 20)]
+
+
+@pytest.mark.parametrize("most", [50, 300, 700])
+def test_a_short_budget_is_spread_as_the_rounds_spread_it(most: int) -> None:
+    """Three axes that want 200 and accept one in 1, 2 and 4; the rounds' own play over prompts that pass like that."""
+    select = {"quota": dict.fromkeys(AXES, 200), "policy": "images", "gates": {"refusing": {**REFUSING, "axes": AXES}}}
+    recipe = recipe_of(select, rounds={"max_renders": most})
+    shares = {AXES[0]: 1.0, AXES[1]: 0.5, AXES[2]: 0.25}
+    seen = measured(
+        Text(2000, 2000, 1000, 2000),
+        {axis: Judged(20_000, int(20_000 * share), 0, pictures=20_000) for axis, share in shares.items()},
+    )
+    sampler = Sampler(np.random.default_rng(3), "pilot")
+    found = forecast_rows(recipe, dict.fromkeys(AXES, 2000), seen, sampler, spend_limits(recipe, None))
+    passing = [np.where(np.arange(2000) % round(1 / shares[axis]) == 0, 0, NEVER) for axis in AXES]
+    planned = np.zeros((3, 2000), np.int64)
+    rules = Rules(takes=1, until_pass=False, max_renders=most, hopeless_below=0.02, hopeless_after=300)
+    while True:
+        goals = [
+            Candidates(200, at, at, np.array(done), np.array(done), np.ones(2000, bool))
+            for at, done in zip(passing, planned, strict=True)
+        ]
+        batch = Play(goals, rules).run().batch
+        if not len(batch):
+            break
+        np.add.at(planned, (batch.goal, batch.index), 1)
+    assert planned.sum() == most
+    for axis, spent in zip(AXES, planned.sum(axis=1), strict=True):
+        assert found[axis].pictures.expected == pytest.approx(spent, abs=0.05 * most)
 
 
 def test_money_becomes_pictures_by_the_measured_seconds() -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 Draws = npt.NDArray[np.float64]
 
+_MOST_TRIES = 1e9  # what NumPy's hypergeometric distribution takes
 N_DRAWS = 4000  # the percentiles' own error is under a tenth of the interval's width
 
 #: What a quantity may rest on, the firmest first; of several the last counts.
@@ -123,13 +124,28 @@ class Sampler:
         return share._with(tries, drawn.astype(float))
 
     def tries(self, successes: Amount, share: Amount) -> Amount:
-        """How many tries it takes, one by one, until so many succeed; 0 of a share of 0 are never reached: inf."""
+        """How many tries it takes, one by one, until so many succeed; 0 of a share of 0 are never reached: inf.
+
+        Bounds ascend, as every other bound does: beside rows that ascend too, their smaller one keeps its ends.
+        """
         if not share.is_known:
             least = np.divide(successes.draws, share.draws, out=np.full(N_DRAWS, np.inf), where=share.draws > 0)
-            return successes._with(share, np.where(successes.draws > 0, least, 0.0))
+            return successes._with(share, np.sort(np.where(successes.draws > 0, least, 0.0)))
         wanted, p = np.rint(successes.draws), np.clip(share.draws, 1e-9, 1.0)
         failures = self.rng.negative_binomial(np.maximum(wanted, 1), p)
         return share._with(successes, np.where(wanted > 0, wanted + failures, 0.0))
+
+    def reached(self, successes: Amount, needed: Amount, done: Amount) -> Amount:
+        """Successes after `done` of the `needed` tries of which the last is the last success that is wanted.
+
+        Those before the last lie anywhere among the tries: hypergeometric.
+        """
+        wanted, last = np.rint(successes.draws).astype(np.int64), np.minimum(needed.draws, _MOST_TRIES)
+        tries = np.clip(np.rint(done.draws), 0, np.maximum(last - 1, 0)).astype(np.int64)
+        others = np.maximum(np.rint(last).astype(np.int64) - wanted, 0)
+        before = np.maximum(wanted - 1, 0)
+        some = self.rng.hypergeometric(before, others, np.minimum(tries, before + others))
+        return needed._with(done, np.where(done.draws >= needed.draws, wanted, some).astype(float))
 
     def mean(self, total: float, squares: float, n: int) -> Amount:
         """The mean of what was measured n times, with its standard error."""

@@ -22,6 +22,7 @@ from promptforge.records import AXES
 from promptforge.stages.forecast.amounts import Amount, Sampler, total
 from promptforge.stages.forecast.basis import Judged, Measured
 from promptforge.stages.judging.reference import reference_prompts
+from promptforge.stages.rounds.replay import PROBE, PROBE_SHARE
 
 #: Items of the forecast of rows, in order.
 ITEMS = ("candidates", "kept", "prompts", "pictures", "accepted", "published", "usable")
@@ -72,7 +73,7 @@ def forecast_rows(
         for axis in AXES
     }
     if recipe.rounds is not None and limits.pictures is not None:
-        drawn = _within(limits.pictures, drawn, pieces, takes)
+        drawn = _within(limits, drawn, pieces, takes)
     found = {}
     for axis in AXES:
         rows, kept, eligible = texts[axis]
@@ -116,24 +117,30 @@ def _pieces(recipe: Recipe, axis: str, eligible: Amount, measured: Measured | No
 
 
 def _within(
-    most: Amount, drawn: Mapping[str, list[Amount]], pieces: Mapping[str, list[Piece]], takes: Mapping[str, Amount]
+    limits: Limits, drawn: Mapping[str, list[Amount]], pieces: Mapping[str, list[Piece]], takes: Mapping[str, Amount]
 ) -> dict[str, list[Amount]]:
-    """What is drawn where it has to end at so many pictures.
+    """What is drawn where it has to end at so many pictures, as stages/rounds/replay.py spends them.
 
-    The first round draws as many as are wanted of each, so a budget within it is spread over these; what it leaves
-    goes to what each lacks. Of bounds: all of it may go to one.
+    Of each some are drawn before acceptance is known: a probe where renders are short, else as many as are wanted.
+    With the rest all rise to one level of what they need. Of bounds: all of it may go to one.
     """
-    if not total([total(drawn[axis]) * takes[axis] for axis in AXES]).is_known:
+    most = limits.pictures
+    assert most is not None
+    flat = [(each, of, takes[axis]) for axis in AXES for each, of in zip(drawn[axis], pieces[axis], strict=True)]
+    if not total([each * take for each, _, take in flat]).is_known:
         return {axis: [each.at_most(most) for each in drawn[axis]] for axis in AXES}
-    first = {axis: [each.at_most(of.wanted) for each, of in zip(drawn[axis], pieces[axis], strict=True)] for axis in AXES}
-    at_once = total([total(first[axis]) * takes[axis] for axis in AXES])
-    later = total([total(drawn[axis]) * takes[axis] for axis in AXES]) + at_once * -1.0
-    begun = (most / at_once.at_least(1.0)).at_most(1.0)
-    left = ((most + at_once * -1.0).at_least(0.0) / later.at_least(1.0)).at_most(1.0)
-    return {
-        axis: [now * begun + (each + now * -1.0) * left for each, now in zip(drawn[axis], first[axis], strict=True)]
-        for axis in AXES
-    }
+    needs, costs = np.array([each.draws for each, _, _ in flat]), np.array([take.draws for _, _, take in flat])
+    wanted = np.array([np.inf if of.wanted is None else of.wanted for _, of, _ in flat])
+    first = np.maximum(PROBE, PROBE_SHARE * wanted) if limits.by == "max_renders" else wanted
+    first = np.minimum(needs, first[:, None])
+    first = first * np.minimum(1.0, most.draws / np.maximum((first * costs).sum(axis=0), 1.0))
+    low, high = np.zeros(needs.shape[1]), np.ones(needs.shape[1])
+    for _ in range(30):
+        level = (low + high) / 2
+        fits = (np.maximum(first, level * needs) * costs).sum(axis=0) <= most.draws
+        low, high = np.where(fits, level, low), np.where(fits, high, level)
+    cut = iter(np.where((needs * costs).sum(axis=0) <= most.draws, needs, np.maximum(first, low * needs)))
+    return {axis: [each._with(most, next(cut)) for each in drawn[axis]] for axis in AXES}
 
 
 def _accepted(

@@ -87,7 +87,10 @@ def foresee(run: Run, candidates: dict[str | None, int], measured: Measured | No
         lines += [
             Line.of(("rows", item, axis, unit), amount, _row_detail(item, measured)) for axis, amount in each.items()
         ]
-        lines.append(Line.of(("rows", item, None, unit), total(list(each.values())), "sum of the axes"))
+        whole = total(list(each.values()))
+        if item in ("prompts", "pictures", "usable"):  # of bounds each axis may take the whole budget, not all of them
+            whole = whole.at_most(limits.pictures)
+        lines.append(Line.of(("rows", item, None, unit), whole, "sum of the axes"))
     times, ranks = spending.time_lines(recipe, axes, measured, a_picture, sampler)
     if price is None and recipe.rounds is not None:
         price = recipe.rounds.price_per_gpu_hour
