@@ -8,7 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+
+from promptforge import schema
+from promptforge.store import Store
 
 Ask = Callable[..., tuple[int, str, str]]
 
@@ -88,6 +92,23 @@ def test_why_tells_of_gates_with_their_values(here: Path, ask: Ask) -> None:
     assert "keep_prompt yes" in out
     assert re.search(r"not_flat +keep_image +flat +[\d.]+ +at most 0 +(passes|FAILS)", out)
     assert re.search(r"text_reads +keep_image +verdict", out)
+
+
+def test_a_policy_of_an_earlier_version_is_said_to_need_a_new_selection(copy: Path, ask: Ask) -> None:
+    store = Store(copy)
+    for commit in store.commits("select"):
+        tables = {item.table: store.read(item) for item in commit.files}
+        later = ["kind", "by", "key", "quantile", "n_reference", "predicate"]  # as version 2 had it
+        old = tables["policy"].drop_columns(later).replace_schema_metadata({schema.TABLE_KEY: b"policy/2"})
+        (policy,) = (item for item in commit.files if item.table == "policy")
+        pq.write_table(old, copy / policy.name)
+    prompt = first(ask, "select prompt_id from accepted where axis = 'text_rendering' limit 1")
+    for command in ("why", "show"):
+        code, out, _ = ask(command, prompt)
+        assert code == 0
+        (line,) = (line for line in out.splitlines() if "policy" in line)
+        assert line.startswith("gates      not told: the table policy is of an earlier version; ")
+        assert line.endswith("select --apply makes it anew")
 
 
 def test_an_id_that_nothing_has_is_told(here: Path, ask: Ask) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from promptforge import schema
 from promptforge.commands import terminal
 from promptforge.lexicon.style_kinds import kinds_sql
 from promptforge.stages.judging.pictured import literal
@@ -39,6 +40,14 @@ QUALIFY row_number() OVER (PARTITION BY p.image_id, g.gate ORDER BY g.key NULLS 
 
 def tell(con: duckdb.DuckDBPyConnection, run: Run, prompt: str, image: str | None = None) -> None:
     """Print a table of the prompt's takes (or that one) and the gates of their axis; nothing where there are none."""
+    have = con.table("policy").columns
+    if not all(column.name in have for column in schema.describe("policy").columns):
+        terminal.out().print(
+            "gates      not told: the table policy is of an earlier version;"
+            f" {terminal.program()} select --apply makes it anew",
+            soft_wrap=True,
+        )
+        return
     con.execute(_PICTURES, {"id": prompt, "image": image})
     rows = _records(con, _BOUNDS)
     metrics = {part.name: dict(part.module.METRICS) for part in run.parts.scorers}
