@@ -21,7 +21,9 @@ QUICK = [
     "--set",
     "scorers={technical={}}",
     "--set",
-    "select.gates={not_blurred={scorer='technical',metric='blur',max=0.9}}",
+    "select.gates={not_blurred={scorer='technical',metric='blur',max=0.9},"
+    "not_the_dullest={scorer='technical',metric='colourfulness',quantile=0.25,by='style'},"
+    "sharp={where='technical.sharpness > 0.1'}}",
 ]
 
 
@@ -74,7 +76,11 @@ def test_a_filled_sheet_gives_bounds_that_a_run_takes(
         writer.writeheader()
         writer.writerows(rows)
     assert answer([*COMMAND, *QUICK, "--labels", str(tmp_path / "said.csv"), "--out", str(root)]) == 0
-    assert "not_blurred" in capsys.readouterr().out
+    said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert any(line.startswith("not_blurred quality") for line in said)
+    for gate in ("not_the_dullest", "sharp"):  # neither has one bound that these labels could move
+        (place,) = (n for n, line in enumerate(said) if line.startswith(f"{gate} quality 0 0"))
+        assert "calibrate takes the others" in " ".join(said[place : place + 9])
     lines = (root / THRESHOLDS).read_text("utf-8").splitlines()
     assert [line.partition("=")[0] for line in lines[1:]] == [
         "select.gates.not_blurred.max",

@@ -7,12 +7,13 @@ that draws, they carry validated = false into the card.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from promptforge import catalog
+from promptforge import recipe as recipes
 from promptforge.commands import terminal
 from promptforge.commands.label_page import LabelPage
 from promptforge.commands.label_sheet import read_answers, read_labels, write_sheet
@@ -21,7 +22,10 @@ from promptforge.commands.run import run as run_recipe
 from promptforge.errors import ConfigError
 from promptforge.files import put
 from promptforge.lock import Lock
+from promptforge.policy import Gate
+from promptforge.records import AXES
 from promptforge.stages import labels, pipeline
+from promptforge.stages.judging.reference import fitted_to_sample
 from promptforge.stages.labels import QUESTIONS, Bound
 from promptforge.stages.run import Run, open_run
 from promptforge.stages.score import PixelReader
@@ -67,6 +71,9 @@ def first_contact(
             out=str(root),
             settings=[*_SETTINGS, *settings],
         )
+        gates = recipes.validate(params.raw(), recipe).select.gates
+        few = _of_few(gates, path.read_bytes().count(b"\n") // len(AXES))
+        params = params.model_copy(update={"settings": [*params.settings, *few]})
         code = run_recipe(params)
     if code:
         return code
@@ -88,6 +95,12 @@ def first_contact(
         pipeline.advance(root, lock.epoch, "publish")
     _tell(run, root, recipe, precision)
     return 0
+
+
+def _of_few(gates: Mapping[str, Gate], count: int) -> list[str]:
+    """Settings that fit quantile gates to so few pictures an axis, of which a run would ask for more."""
+    found = fitted_to_sample(gates, count)
+    return [f"select.gates.{name}.least={least}" for name, least in found.items() if not set(".=") & set(name)]
 
 
 def _rows_to_label(root: Path) -> list[dict[str, Any]]:

@@ -161,7 +161,7 @@ def measure(con: duckdb.DuckDBPyConnection, run: Run, precision: float) -> list[
 def _measure(con: duckdb.DuckDBPyConnection, run: Run, name: str, gate: Gate, precision: float) -> Bound:
     question = question_of(run, gate)
     if gate.kind in ("quantile", "where") or gate.by is not None:
-        unmeasured = "only gates with one bound or a list of words are measured"
+        unmeasured = "only gates with one bound or a list of words are measured here; calibrate takes the others"
         return Bound(name, question, 0, 0, None, None, None, None, None, unmeasured)
     low, high = gate.min, gate.max
     assert not isinstance(low, dict) and not isinstance(high, dict)
