@@ -154,6 +154,17 @@ class Gate(Strict):
                     raise ValueError(f"min {low} is above max {high}{where}: nothing could pass")
         return self
 
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        if self.one_of == ():
+            raise ValueError("one_of is empty: nothing could pass; name the words that do")
+        if self.kind == "quantile" and self.least > self.reference:
+            raise ValueError(
+                f"least is {self.least}, of the pictures of reference = {self.reference} prompts: there could never be"
+                " enough; lower least or raise reference"
+            )
+        return self
+
     def _alone(self, what: str, others: set[str]) -> None:
         given = sorted(name for name in others & self.model_fields_set if getattr(self, name) not in (None, ""))
         if given:
@@ -162,6 +173,8 @@ class Gate(Strict):
 
     def _check_key(self, key: str) -> None:
         on, name = self._place(key)
+        if not name:
+            raise ValueError(f"key {key!r} names no {self.by}; give it, or {OTHER!r} for all that are not named")
         axes = [str(axis) for axis in self.axes]
         if on is not None and on not in axes:
             raise ValueError(f"key {key!r}: {on!r} is no axis of this gate; there are {', '.join([*axes, OTHER])}")
