@@ -64,7 +64,7 @@ def test_another_seed_is_another_sample_beside_the_first(copy: Path, ask: Ask) -
 
 
 def test_ctrl_c_keeps_what_was_said_and_the_same_command_goes_on(
-    copy: Path, start: Callable[..., "subprocess.Popen[str]"]
+    copy: Path, start: Callable[..., "subprocess.Popen[str]"], ask: Ask
 ) -> None:
     def served() -> tuple["subprocess.Popen[str]", str, list[str]]:
         process = start(*CALL, "--rater", "Ann O'Neil", cwd=copy.parent.parent)
@@ -98,6 +98,9 @@ def test_ctrl_c_keeps_what_was_said_and_the_same_command_goes_on(
     todo = json.loads(ask_page(address, "todo.json"))
     assert ask_page(address, todo[0]["image_id"])[:4] == b"RIFF"
     ask_page(address, "label", {"place": 0, "label": "no"})
+    code, _, fault = ask(*CALL, "--rater", "Ann O'Neil")  # two under one name would be one who changes a mind
+    assert code == 2
+    assert "Ann O'Neil answers on another page now" in fault
     assert f"1 of {len(todo)} answered by Ann O'Neil" in stop(process)
     assert said(copy, "SELECT image_id, label, rater FROM labels") == [(todo[0]["image_id"], "no", "Ann O'Neil")]
     process, address, before = served()

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from promptforge.commands.label_page import LabelPage
+from promptforge.errors import StoreFault
 
 TODO = [
     {"image_id": "a" * 32, "question": "quality", "text": "<b>a cup</b>", "expected_text": [], "words": "Clean?"},
@@ -148,3 +149,39 @@ def test_answers_are_on_disk_before_the_next_question_and_a_new_page_goes_on_the
     after._server.server_close()
     assert after.n_given == 1
     assert [row["label"] for row in after.todo()] == [None, "no"]
+
+
+def test_answers_to_another_sample_whose_page_was_killed_stay_in_the_file(tmp_path: Path) -> None:
+    """The first page never hands over; a second one over other pictures does, and the first goes on where it was."""
+    kept = tmp_path / "kept.jsonl"
+
+    def page(todo: list[dict[str, Any]], *answers: bytes) -> tuple[LabelPage, list[Any]]:
+        made = LabelPage(todo, {}, kept)
+        assert all(map(made.answer, answers))
+        made.finish()
+        return made, made.collect()
+
+    page(TODO, b'{"place": 1, "label": "no"}')
+    other, said = page([{**TODO[0], "image_id": "b" * 32}], b'{"place": 0, "label": "yes"}')
+    assert [row["image_id"][0] for row in said] == ["b"]
+    other.forget()
+    again, _ = page(TODO)
+    assert [row["label"] for row in again.todo()] == [None, "no"]
+    again.forget()
+    assert not kept.exists()
+
+
+class _Purged(dict[str, bytes]):
+    def __getitem__(self, name: str) -> bytes:
+        raise StoreFault(f"no committed picture {name}")
+
+
+def test_a_picture_that_was_purged_is_gone_and_the_page_goes_on(tmp_path: Path) -> None:
+    page = LabelPage(TODO, _Purged({"a" * 32: b""}), tmp_path / "kept.jsonl")
+    thread = threading.Thread(target=page.collect, daemon=True)
+    thread.start()
+    root = urlsplit(page.address).path
+    assert ask(page, root + "a" * 32) == (410, b"")
+    assert ask(page, f"{root}todo.json")[0] == 200
+    page.finish()
+    thread.join(10)

@@ -40,7 +40,7 @@ def calibrate(root: Path, gates: Sequence[str], precision: float, out: Path | No
             question, parts = _answers(con, frame, default, truth=truth)
             made = Calibration(name, question, 0, 0, reason="no label yet: promptforge label draws a sample for it")
             found.append(made if parts is None else measure.calibrate(frame, question, parts, precision))
-            _show(frame, found[-1], CANVAS if truth else "")
+            _show(frame, found[-1], precision, CANVAS if truth else "")
         if not truth:
             tell_raters(con)
     console.print(
@@ -61,16 +61,18 @@ def _answers(con: duckdb.DuckDBPyConnection, frame: Frame, question: str, *, tru
     return question, parts
 
 
-def _show(frame: Frame, found: Calibration, kind: str) -> None:
+def _show(frame: Frame, found: Calibration, precision: float, kind: str) -> None:
     console = terminal.out()
     about = f"{found.n_yes} yes, {found.n_no} no to {found.question}; {len(frame.images)} pictures have the metric"
     console.print(terminal.safe(f"{found.gate}{f' ({kind})' if kind else ''}: {about}"), style="bold", soft_wrap=True)
     if found.lines:
-        made = terminal.table(found.side, "precision", "recall", "yield", "cost", "")
+        made = terminal.table(
+            found.side if found.lines[0].threshold is not None else "", "precision", "recall", "yield", "cost", ""
+        )
         for line in found.lines:
             made.add_row(*_cells(line))
         console.print(made)
-    for said in _verdict(found):
+    for said in _verdict(found, precision):
         console.print(f"  {said}", soft_wrap=True)
     console.print()
 
@@ -91,15 +93,15 @@ def _cost(share: Share) -> str:
     return f"{share.value:.2f} ({share.low:.2f} to {share.high:.2f})"
 
 
-def _verdict(found: Calibration) -> list[str]:
+def _verdict(found: Calibration, precision: float) -> list[str]:
     lines = []
     if found.crossing is not None:
         low, high = (f"{end:.4g}" if math.isfinite(end) else "" for end in found.crossing)
         ends = f"between {low} and {high}" if low and high else f"above {low}" if low else f"below {high}"
         lines.append(
-            "where precision crosses what is asked, the labels do not say"
+            f"at which threshold precision becomes {precision:g}, the labels do not say"
             if not (low or high)
-            else f"precision crosses what is asked {ends} (95%)"
+            else f"precision becomes {precision:g} at a threshold {ends} (95%)"
         )
     if found.reported is not None:
         named = (
@@ -118,12 +120,14 @@ def _write(run: Run, found: list[Calibration], path: Path, precision: float, *, 
     console = terminal.out()
     lines = measure.settings(found, run)
     if not lines:
-        console.print("nothing is supported: the recipe's bounds stay as they are, and no file is written")
+        left = f"; {path} is from an earlier call" if path.is_file() else ""
+        said = f"nothing is supported: the recipe's bounds stay as they are, and no file is written{left}"
+        console.print(said, soft_wrap=True)
         return
     head = [
         f"# {CANVAS + ': by what the teacher knows that it drew. ' if truth else ''}Bounds for a precision of"
         f" {precision:g}, on teacher {run.teacher_fingerprint}.",
-        f"# Their intervals on the half that did not choose them reach it, and end at most {MARGIN:g} under.",
+        f"# Their intervals reach it and end at most {MARGIN:g} under; of a bound on the half that did not choose it.",
     ]
     put(path, ("\n".join([*head, *lines]) + "\n").encode())
     n = sum(each.supported for each in found)

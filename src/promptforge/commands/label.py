@@ -8,11 +8,13 @@ from __future__ import annotations
 import shlex
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+from filelock import FileLock, Timeout
 
 from promptforge import catalog
 from promptforge.commands import terminal
@@ -96,14 +98,32 @@ def label(root: Path, asked: Labelling) -> None:
     kept = root / f"labels-{rater if rater == 'page' else digest_of(rater)[:8]}.jsonl"
     if asked.labels is not None:
         said = read_labels(asked.labels, todo, "--sheet")
+        _save(run, said, rater)
     else:
-        said = _from_page(LabelPage(todo, _Pictures(run, _images(todo)), kept, asked.port, given), len(todo))
-    with Lock(root) as lock:
+        with _alone(kept, rater):
+            page = LabelPage(todo, _Pictures(run, _images(todo)), kept, asked.port, given)
+            said = _from_page(page, len(todo))
+            _save(run, said, rater)
+            page.forget()
+    _tell(root, len(said), len(todo), rater)
+
+
+def _save(run: Run, said: Sequence[Row], rater: str) -> None:
+    with Lock(run.root) as lock:
         labels.save(run.store, said, rater)
         labels.put_in_force(run.store, lock.epoch)
-    if asked.labels is None:
-        kept.unlink(missing_ok=True)  # the table has it all
-    _tell(root, len(said), len(todo), rater)
+
+
+@contextmanager
+def _alone(kept: Path, rater: str) -> Iterator[None]:
+    """One page a rater: what two people say under one name would be one person's change of mind."""
+    path = kept.with_suffix(".lock")
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise ConfigError(f"{rater} answers on another page now; who else answers gives a name: --rater NAME") from None
+    path.unlink(missing_ok=True)
 
 
 def chosen_gates(run: Run, names: Sequence[str], question: str | None = None) -> dict[str, str]:

@@ -19,7 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from promptforge.errors import EnvironmentFault
+from promptforge.errors import EnvironmentFault, PromptforgeError
 from promptforge.files import put
 from promptforge.texts import show
 
@@ -48,7 +48,8 @@ class LabelPage:
     """Serves `todo` (image_id, question, text, expected_text, words of the question) until each has a label.
 
     `kept` is the file of answers, one a line; those of it that fit `todo` count as given, and `given` where it says
-    nothing. Raises EnvironmentFault where the port is taken.
+    nothing. Those that do not fit stay in it: they are of another sample, whose page was killed. Raises
+    EnvironmentFault where the port is taken.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class LabelPage:
         self.pictures = pictures
         self._kept = kept
         wanted = {(row["image_id"], row["question"]) for row in todo}
-        self._given = {key: label for key, label in (given or {}).items() if key in wanted} | _read(kept, wanted)
+        read = _read(kept)
+        self._others = {key: label for key, label in read.items() if key not in wanted}
+        self._given = {key: label for key, label in {**(given or {}), **read}.items() if key in wanted}
         self._guard = threading.Lock()
         self._done = threading.Event()
         self.token = secrets.token_urlsafe(16)
@@ -85,7 +88,8 @@ class LabelPage:
 
     def collect(self) -> list[Row]:
         """Labels (image_id, question, label), once the person is done or presses Ctrl-C."""
-        put(self._kept, "".join(map(_line, self._labels())).encode())  # without a last line that a kill cut
+        lines = [*_rows(self._others), *self._labels()]
+        put(self._kept, "".join(map(_line, lines)).encode())  # without a last line that a kill cut
         thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         thread.start()
         try:
@@ -99,12 +103,16 @@ class LabelPage:
             thread.join()
         return self._labels()
 
+    def forget(self) -> None:
+        """Take the answers to this sample out of the file, once they are kept elsewhere."""
+        if self._others:
+            put(self._kept, "".join(map(_line, _rows(self._others))).encode())
+        else:
+            self._kept.unlink(missing_ok=True)
+
     def _labels(self) -> list[Row]:
         with self._guard:
-            return [
-                {"image_id": image, "question": question, "label": label}
-                for (image, question), label in sorted(self._given.items())
-            ]
+            return _rows(self._given)
 
     def todo(self) -> list[Row]:
         """Every question with its label, or None; in texts, what cannot be seen or turns the direction is escaped."""
@@ -159,9 +167,17 @@ class _Handler(BaseHTTPRequestHandler):
         elif name == "todo.json":
             self._send(HTTPStatus.OK, json.dumps(self.server.page.todo()).encode(), "application/json")
         elif name is not None and name in pictures:
-            self._send(HTTPStatus.OK, pictures[name], "image/webp")
+            self._picture(pictures, name)
         else:
             self._send(HTTPStatus.NOT_FOUND, b"", "text/plain")
+
+    def _picture(self, pictures: Mapping[str, bytes], name: str) -> None:
+        try:
+            content = pictures[name]
+        except (PromptforgeError, KeyError, OSError):  # purged since the page was opened, say
+            self._send(HTTPStatus.GONE, b"", "text/plain")
+        else:
+            self._send(HTTPStatus.OK, content, "image/webp")
 
     def do_POST(self) -> None:
         """An answer, or that the person is done."""
@@ -192,20 +208,25 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing of it belongs on the person's screen."""
 
 
-def _read(kept: Path, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The last answer to each wanted question; a line that is none is passed over."""
+def _read(kept: Path) -> dict[tuple[str, str], str]:
+    """The last answer to each question; a line that is none is passed over."""
     found: dict[tuple[str, str], str] = {}
     lines = kept.read_text("utf-8", "replace").splitlines() if kept.is_file() else []
     for line in lines:
         try:
             row = json.loads(line)
-            key, label = (row["image_id"], row["question"]), row["label"]
-            fits = key in wanted and label in LABELS
+            image, question, label = (row[name] for name in ("image_id", "question", "label"))
         except (ValueError, KeyError, TypeError):
             continue
-        if fits:
-            found[key] = label
+        if isinstance(image, str) and isinstance(question, str) and label in LABELS:
+            found[image, question] = label
     return found
+
+
+def _rows(given: Mapping[tuple[str, str], str]) -> list[Row]:
+    return [
+        {"image_id": image, "question": question, "label": label} for (image, question), label in sorted(given.items())
+    ]
 
 
 def _line(row: Row) -> str:
