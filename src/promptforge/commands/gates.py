@@ -10,7 +10,7 @@ import duckdb
 from promptforge import schema
 from promptforge.commands import terminal
 from promptforge.lexicon.style_kinds import kinds_sql
-from promptforge.stages.judging.pictured import literal
+from promptforge.stages.judging.pictured import NO_NAN, literal
 from promptforge.stages.judging.predicates import compiled, quoted_name
 from promptforge.stages.run import Run
 
@@ -32,7 +32,8 @@ SELECT p.take, p.image_id, g.gate, g.decision, g."by", g.key, g.metric, s.value,
         OR (g.one_of IS NOT NULL AND NOT coalesce(list_contains(g.one_of, s.detail), false)) AS failed
 FROM looked_at p
 JOIN policy g ON g.axis = p.axis
-JOIN scores_in_force s ON s.image_id = p.image_id AND s.scorer = g.scorer AND s.metric = g.metric
+JOIN (SELECT * REPLACE (nullif(value, 'nan'::DOUBLE) AS value) FROM scores_in_force) s
+    ON s.image_id = p.image_id AND s.scorer = g.scorer AND s.metric = g.metric
 WHERE g.key IS NULL OR g.key = CASE g."by" WHEN 'category' THEN p.category WHEN 'style' THEN p.style_kind END
 QUALIFY row_number() OVER (PARTITION BY p.image_id, g.gate ORDER BY g.key NULLS LAST) = 1
 """
@@ -80,7 +81,8 @@ def _predicate(con: duckdb.DuckDBPyConnection, gate: Row, metrics: Mapping[str, 
     for scorer, metric in predicate.reads:
         name, word = quoted_name(scorer, metric), metrics[scorer][metric] == "word"
         this = f"s.scorer = {literal(scorer)} AND s.metric = {literal(metric)}"
-        wide.append(f"max(s.{'detail' if word else 'value'}) FILTER ({this}) AS {name}")
+        found = f"max(s.{'detail' if word else 'value'}) FILTER ({this})"
+        wide.append(f"{found if word else NO_NAN.format(found)} AS {name}")
         text = name if word else f"format('{{:g}}', {name})"
         said.append(f"{literal(metric + ' ')} || coalesce({text}, '-')")
     detail = " || ', ' || ".join(said) or "NULL"

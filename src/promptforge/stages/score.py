@@ -6,6 +6,7 @@ the prompt fields that it reads. So a new threshold measures nothing again, and 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -144,7 +145,7 @@ def _scores(
                     "scorer": name,
                     "digest": row["digests"][name],
                     "metric": score.metric,
-                    "value": score.value,
+                    "value": None if score.value is None or math.isnan(score.value) else score.value,
                     "detail": score.detail,
                 }
                 for score in scores

@@ -12,6 +12,9 @@ from promptforge.stages.judging.predicates import Metrics
 from promptforge.stages.parts import Part
 from promptforge.stages.score import wanted_digests
 
+#: SQL of a number; in DuckDB NaN is above every bound, but it measures nothing.
+NO_NAN = "nullif({}, 'nan'::DOUBLE)"
+
 
 class Columns:
     """The column of pictured that holds a metric, by scorer and metric; given out as they are asked for."""
@@ -79,7 +82,8 @@ def _measures(parts: Sequence[Part], columns: Columns) -> str:
         for metric, name in columns.of(part.name).items():
             this = f"({mine} AND s.metric = {literal(metric)})"
             word = columns.metrics[part.name][metric] == "word"
-            wide.append(f"max(s.{'detail' if word else 'value'}) FILTER {this} AS {name}")
+            found = f"max(s.{'detail' if word else 'value'}) FILTER {this}"
+            wide.append(f"{found if word else NO_NAN.format(found)} AS {name}")
             if word:
                 wide.append(f"count(*) FILTER {this} > 0 AS {name}_seen")
         metrics = ", ".join(map(literal, columns.of(part.name)))

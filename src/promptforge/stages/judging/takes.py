@@ -1,9 +1,9 @@
 """Every planned picture against the gates, in SQL: which gates it fails, and which take of a prompt is the best.
 
-A metric that does not apply passes, and so does a predicate that is null. The result does not depend on which other
-pictures there are, but for quantile gates, whose bounds are settled by the first prompts of each axis. Of takes with
-equally few failed gates the best has the lowest mean rank within its prompt over `select.prefer`: among all its takes
-that were drawn, equal values share the mean of their ranks, a metric that does not apply comes last.
+A metric that does not apply, or is NaN, passes, and so does a predicate that is null. The result does not depend on
+which other pictures there are, but for quantile gates, whose bounds are settled by the first prompts of each axis. Of
+takes with equally few failed gates the best has the lowest mean rank within its prompt over `select.prefer`: among all
+its takes that were drawn, equal values share the mean of their ranks, a metric that does not apply comes last.
 """
 
 from __future__ import annotations
