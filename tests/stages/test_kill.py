@@ -210,6 +210,28 @@ def test_a_kill_while_a_set_is_added_to_changes_no_byte_of_it(
         )
 
 
+@pytest.mark.parametrize("in_rounds", [True, False])
+def test_a_kill_between_and_inside_rounds_and_waves_of_takes_changes_no_byte(
+    driver: Driver, tmp_path: Path, tiny: Recipe, in_rounds: bool
+) -> None:
+    raw = recipe.override(tiny(), ["regime.mistake_rate=0.5", "run.workers=1"])
+    raw["render"] = {"takes": 3, "until_pass": True, "fixed_share": 0.3}
+    raw["select"]["quota"] = dict.fromkeys(raw["select"]["quota"], 4)
+    if in_rounds:
+        raw["rounds"] = {"round_renders": 20, "max_renders": 45}
+        raw["select"]["policy"] = "images"
+        for gate in raw["select"]["gates"].values():
+            gate["decision"] = "keep_prompt"
+    for root in killed_at_random(driver, tmp_path, raw, 1 if KILLS < 10 else KILLS // 5):
+        made = facts(root, "render", "images", "image_id")
+        assert len(made) == len(set(made))
+        with catalog.open_run(root) as con:
+            plan = con.sql("SELECT count(*), max(round), bool_or(fixed), bool_and(fixed) FROM render_plan").fetchall()
+        assert len(made) == plan[0][0]  # the plans of a killed run are those of a whole one: nothing drawn in vain
+        assert plan[0][1] >= 2
+        assert plan[0][2:] == (True, False)
+
+
 def test_shards_ranks_and_increments_change_no_byte_of_what_the_checks_leave(
     tmp_path: Path, checked: Recipe, drive: Callable[..., Any]
 ) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from promptforge.stages.run import Run
 from promptforge.store import Commit
 
-_ENDED = {
+#: Why a goal ended short of what it wants.
+ENDED = {
     "exhausted": "no candidate left",
     "hopeless": "given up",
     "budget": "the budget is spent",
@@ -58,6 +59,6 @@ def round_lines(run: Run, commit: Commit) -> list[str]:
         name = name_of(row["axis"], row["cell"])
         if row["n_renders"]:
             lines.append(f"round {number}: {_wants(row)} of {name}, {about}")
-        elif not commit.counts["images"] and row["state"] in _ENDED and row["wanted"] is not None:
-            lines.append(f"round {number}: {name} ends at {about}: {_ENDED[row['state']]}")
+        elif not commit.counts["images"] and row["state"] in ENDED and row["wanted"] is not None:
+            lines.append(f"round {number}: {name} ends at {about}: {ENDED[row['state']]}")
     return lines

@@ -63,6 +63,7 @@ def decide(
         hopeless_below=recipe.rounds.hopeless_below,
         hopeless_after=recipe.rounds.hopeless_after,
     )
+    _refuse_too_few(run, candidates, rules)
     play = Play(candidates, rules)
     found = play.run()
     batch = _within(run, found.batch, candidates, recipe.rounds, stop=stop)
@@ -106,12 +107,26 @@ def _candidates(run: Run, known: pa.Table) -> list[Candidates]:
     ]
 
 
+def _refuse_too_few(run: Run, candidates: Sequence[Candidates], rules: Rules) -> None:
+    """Raise ConfigError where the budget is under what the first round must hold."""
+    if rules.max_renders is None:
+        return
+    firsts = [each.fixed[: each.first] for each in candidates]
+    needed = sum(int(np.where(fixed, rules.takes, 1).sum()) for fixed in firsts)
+    if needed > rules.max_renders:
+        gates = ", ".join(name for name, gate in run.recipe.select.gates.items() if gate.kind == "quantile")
+        raise ConfigError(
+            f"rounds.max_renders is {rules.max_renders:,}, but the first round needs {needed:,} pictures, which the"
+            f" quantile of {gates} is fitted to; raise it, lower select.gates.NAME.reference, or give the bound as a"
+            " number (select --freeze)"
+        )
+
+
 def _within(run: Run, batch: Batch, candidates: Sequence[Candidates], rounds: Rounds, *, stop: bool) -> Batch:
     """The head of the batch that this round may hold: by its size, the renders that are left, and time and money.
 
     What gates are fitted on comes in one round, whatever its size and before anything is known of the cost, or not at
-    all: bounds fitted on a part of it would move. Pictures that are there cost no time. Raises ConfigError where the
-    renders are fewer than these.
+    all: bounds fitted on a part of it would move. Pictures that are there cost no time.
     """
     if stop:
         return batch.chosen(slice(0, 0))
@@ -119,13 +134,6 @@ def _within(run: Run, batch: Batch, candidates: Sequence[Candidates], rounds: Ro
     if rounds.round_renders is not None:
         batch = batch.head(batch.renders, max(rounds.round_renders, must))
     if rounds.max_renders is not None:
-        if must > rounds.max_renders:
-            gates = ", ".join(name for name, gate in run.recipe.select.gates.items() if gate.kind == "quantile")
-            raise ConfigError(
-                f"rounds.max_renders is {rounds.max_renders:,}, but the first round needs {must:,} pictures, which the"
-                f" bounds of {gates} are fitted to; raise it, lower select.gates.NAME.reference, or give the bounds as"
-                " numbers (promptforge select --freeze)"
-            )
         batch = batch.head(batch.renders, rounds.max_renders - sum(int(each.planned.sum()) for each in candidates))
     made = _of(batch, [each.made for each in candidates])
     cost = np.maximum(0, batch.stop - np.maximum(batch.start, made))
