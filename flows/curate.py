@@ -222,6 +222,7 @@ def _stages(run: Run, epoch: int) -> tuple[list[Row], int]:
         if not last:  # what a round cost is known to the next
             pipeline.record_cost(run.root, epoch, [Tally(**row) for row in rows[recorded:]])
             recorded = len(rows)
+            meter(run.root).resume("plan")
     if run.recipe.response is not None or run.parts.compares:
         rows += compare.with_options(task_runner=runner)(where, world, artifact)
     rows += publish(where)

@@ -84,7 +84,10 @@ def _in_rounds(recipe: Recipe) -> str:
         *([] if rounds.max_money is None else [f"{rounds.max_money:,.2f} of money"]),
         *([] if rounds.max_wall_s is None else [f"no round begun after {rounds.max_wall_s:,.0f} s"]),
     ]
-    return f", in rounds within {', '.join(limits)}" if limits else ", in rounds without a limit"
+    of = "" if rounds.round_renders is None else f" of {rounds.round_renders:,} renders"
+    n = len(recipe.select.cells)
+    cells = f" towards {n:,} {'cell' if n == 1 else 'cells'} and the rest" if n else ""
+    return f", in rounds{of}{cells} within {', '.join(limits)}" if limits else f", in rounds{of}{cells} without a limit"
 
 
 def _goal(recipe: Recipe) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 from promptforge import catalog
 from promptforge.commands import terminal
 from promptforge.lock import boot_id, is_gone
+from promptforge.recipe import Rounds
+from promptforge.stages.rounds.spending import most_seconds, spending
+from promptforge.stages.rounds.told import ENDED, acceptance, name_of, reached
 from promptforge.stages.run import OPTIONAL, STAGES
 from promptforge.store import Commit, Store
 
@@ -29,6 +32,10 @@ def show_status(root: Path) -> None:
     commits = store.all_commits()
     if (pictures := _pictures(store, commits)) is not None:
         console.print(f"wanted:  {pictures}")
+        for said in _spent(root, store, commits):
+            console.print(f"budget:  {said}")
+        for said in _short(store, commits):
+            console.print(f"short:   {said}")
     made = terminal.table("stage", "commits", "in force", "rows", numeric=("commits", "in force", "rows"))
     on_disk = Counter(commit.stage for commit in commits)
     in_force = Counter({stage: len(keys) for stage, keys in head.commits.items()} if head else {})
@@ -45,14 +52,58 @@ def show_status(root: Path) -> None:
     )
 
 
-def _pictures(store: Store, commits: list[Commit]) -> str | None:
-    """How many pictures of the newest plan, or chain of rounds, exist and are measured; None before the first plan."""
+def _newest(store: Store, commits: list[Commit]) -> list[Commit]:
+    """The newest plan, or every plan of the chain of rounds that it belongs to, in order; [] before the first."""
     plans = [commit for commit in commits if commit.stage == "plan"]
     if not plans:
-        return None
+        return []
     newest = max(plans, key=lambda commit: (store.record_path(commit).stat().st_mtime_ns, commit.key))
     chain = newest.counts.get("chain")
-    rounds = [newest] if chain is None else [each for each in plans if each.counts.get("chain") == chain]
+    if chain is None:
+        return [newest]
+    return sorted(
+        (each for each in plans if each.counts.get("chain") == chain), key=lambda each: (each.counts["round"], each.key)
+    )
+
+
+def _spent(root: Path, store: Store, commits: list[Commit]) -> list[str]:
+    """What of each limit of [rounds] is spent, as the recipe in the folder has it."""
+    given = json.loads((root / "_run.json").read_text("utf-8")).get("rounds")
+    if given is None:
+        return []
+    rounds, said = Rounds.model_validate(given), []
+    if rounds.max_renders is not None:
+        n = sum(each.counts["images"] for each in _newest(store, commits))
+        said.append(f"{n:,} of {rounds.max_renders:,} renders")
+    if (limit := most_seconds(rounds)) is not None:
+        spent = spending(store).seconds
+        price = rounds.price_per_gpu_hour
+        worth = "" if price is None else f", {spent / 3600 * price:,.2f} of {limit / 3600 * price:,.2f} of money"
+        said.append(f"{spent:,.0f} of {limit:,.0f} s of drawing{worth}")
+    return said
+
+
+def _short(store: Store, commits: list[Commit]) -> list[str]:
+    """Each goal of the newest round that had fewer accepted prompts than it wants; why, where it has ended."""
+    plans = _newest(store, commits)
+    item = plans[-1].file("rounds") if plans else None
+    if item is None:
+        return []
+    rows = [row for row in store.read(item).to_pylist() if row["wanted"] is not None]
+    return [
+        f"{name_of(row['axis'], row['cell'])}, {', '.join(filter(None, [reached(row), acceptance(row)]))}"
+        + ("" if row["state"] == "open" else f": {ENDED[row['state']]}")
+        for row in rows
+        if row["state"] != "full" and row["n_accepted"] < row["wanted"]
+    ]
+
+
+def _pictures(store: Store, commits: list[Commit]) -> str | None:
+    """How many pictures of the newest plan, or chain of rounds, exist and are measured; None before the first plan."""
+    rounds = _newest(store, commits)
+    if not rounds:
+        return None
+    chain = rounds[-1].counts.get("chain")
     facts = [commit for commit in commits if commit.stage in {"render", "score"}]
     with catalog.connect(store, [*rounds, *facts], check=()) as con:
         ((wanted, rendered, failed, scored),) = con.sql(
