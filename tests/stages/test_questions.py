@@ -151,6 +151,24 @@ def test_prompts_that_are_not_drawn_are_not_parsed(tmp_path, asked):
     assert {row["text_clean"] for row in table(run, commits, commit)} == set(PROMPTS)  # asked for by their scene
 
 
+def test_in_rounds_no_more_prompts_are_parsed_than_the_budget_could_draw(tmp_path, asked):
+    raw = recipe(
+        tmp_path / "in",
+        llm={"writer": SERVER},
+        questions={"llm": "writer"},
+        select={"policy": "images", "quota": {"semantic_understanding": 2}},
+        rounds={"max_renders": 3},
+    )
+    run, commits = started(tmp_path / "run", raw)
+    ask = asked(run, {"gryphon": gryphon(), "quokka": gryphon()})
+    run.work(questions.unit(run, commits))
+    with catalog.connect(run.store, commits) as con:
+        first = con.sql("SELECT prompt_id FROM kept ORDER BY stream_order LIMIT 3").fetchall()
+    asked_of = [request.subject for request in ask.requests]
+    assert len(asked_of) == 1
+    assert {(one,) for one in asked_of} < set(first)
+
+
 def test_the_digest_follows_the_model_and_the_texts(tmp_path):
     def digest(name, prompts=PROMPTS, **more):
         run, commits = started(tmp_path / name, recipe(tmp_path / f"{name}-in", prompts, **more))

@@ -84,11 +84,11 @@ def _arranged(run: Run) -> list[Commit]:
 
 
 def _asked(run: Run) -> list[Commit]:
-    """Commits up to the questions about each prompt, where a scorer wants them; these read nothing of the order."""
+    """Commits up to the questions about each prompt, where a scorer wants them."""
     text = _arranged(run)
     if not run.parts.asks_questions:
         return text
-    return [*text, _found(run, questions.unit(run, _checked(run)))]
+    return [*text, _found(run, questions.unit(run, text))]
 
 
 def _planned(run: Run) -> list[Commit]:
@@ -228,7 +228,7 @@ def make_questions(root: Path) -> Tally:
     run = open_run(root)
     if not run.parts.asks_questions:
         return Tally("questions")
-    _, tally = run.work(questions.unit(run, _checked(run)))
+    _, tally = run.work(questions.unit(run, _arranged(run)))
     return tally
 
 
