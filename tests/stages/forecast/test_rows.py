@@ -13,7 +13,7 @@ from promptforge.recipe import Recipe
 from promptforge.records import AXES
 from promptforge.stages.forecast.amounts import Amount, Sampler
 from promptforge.stages.forecast.basis import Judged, Measured, Text
-from promptforge.stages.forecast.rows import Axis, Limits, forecast_rows, n_files
+from promptforge.stages.forecast.rows import Axis, Limits, files, forecast_rows, n_files
 from promptforge.stages.forecast.spending import second_per_picture, spend_limits
 from promptforge.stages.rounds.replay import NEVER, Candidates, Play, Rules
 
@@ -217,3 +217,20 @@ def test_files_of_pictures_are_counted_as_buckets_and_increments_make_them() -> 
     assert n_files(recipe, 1200) == 32
     assert n_files(recipe, 10) == 10
     assert n_files(recipe, 0) == 0
+
+
+def test_each_round_and_each_wave_of_takes_has_files_of_its_own() -> None:
+    # 1,200 pictures on 2 ranks: 32 files at once. Each later round or wave has 16 buckets more: surely with 200
+    # pictures and more; a wave of 20 leaves each empty with a chance of (15 / 16)^20 = 0.275, so 11.6 of them.
+    def axes(prompts: float, pictures: float) -> dict[str, Axis]:
+        some = Amount.exactly(0)
+        return {AXIS: Axis(some, some, some, Amount.exactly(prompts), Amount.exactly(pictures), some, some, some)}
+
+    sampler = Sampler(np.random.default_rng(1), "pilot")
+    assert span(files(recipe_of({}), axes(1200, 1200), sampler)) == (32, 32, 32)
+    waves = recipe_of({}, render={"takes": 3, "until_pass": True})
+    assert files(waves, axes(600, 1200), sampler).expected == pytest.approx(64, abs=0.01)
+    assert files(waves, axes(1160, 1200), sampler).expected == pytest.approx(32 + 2 * 11.6, abs=0.05)
+    rounds = recipe_of({"policy": "images", "gates": {"refusing": REFUSING}}, rounds={})
+    found = files(rounds, axes(1200, 1200), sampler)
+    assert (found.low, found.high) == pytest.approx((32, 112), abs=0.01)  # 1 to 6 rounds

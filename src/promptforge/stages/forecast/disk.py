@@ -16,7 +16,7 @@ from promptforge.records import AXES
 from promptforge.stages.forecast.amounts import Amount, Sampler, total
 from promptforge.stages.forecast.basis import Files, Measured, text_bytes
 from promptforge.stages.forecast.lines import Line
-from promptforge.stages.forecast.rows import Axis, n_files
+from promptforge.stages.forecast.rows import Axis, files
 from promptforge.stages.run import DATASET
 
 UNKNOWN = "unknown; --pilot 100 measures it"
@@ -57,10 +57,11 @@ def disk_lines(
         lines.append(Line.unknown(("disk", "peak", None, "bytes"), UNKNOWN))
         return lines, None, data
     tables = []
-    for table, files in measured.files.items():
+    n = files(recipe, axes, sampler)
+    for table, there in measured.files.items():
         if table == "pixels":
             continue
-        size, said = _table(recipe, table, files, axes, measured)
+        size, said = _table(table, there, axes, measured, n)
         tables.append(size)
         lines.append(Line.of(("disk", table, None, "bytes"), size, said))
     factor, said = _packing(measured)
@@ -69,7 +70,7 @@ def disk_lines(
     for part, (size, said) in parts.items():
         lines.append(Line.of(("disk", f"{DATASET}/{part}", None, "bytes"), size, said))
     published = total([size for size, _ in parts.values()])
-    records = _records(recipe, axes, measured)
+    records = _records(recipe, measured, n)
     lines.append(Line.of(("disk", "_commits", None, "bytes"), records, "a record for each piece of work"))
     whole = total([all_pixels, *tables, records, published])
     lines.append(Line.of(("disk", "all", None, "bytes"), whole, "sum of the above"))
@@ -100,21 +101,20 @@ def _all_bytes(measured: Measured) -> float:
     return sum(size for _, size, _ in measured.pictures.values()) / n if n else 0.0
 
 
-def _table(
-    recipe: Recipe, table: str, files: Files, axes: Mapping[str, Axis], measured: Measured
-) -> tuple[Amount, str]:
+def _table(table: str, there: Files, axes: Mapping[str, Axis], measured: Measured, n: Amount) -> tuple[Amount, str]:
+    """Bytes of a table; `n` are the files that rendering makes of one."""
     driver = _DRIVEN.get(table)
     if driver is None:
-        return Amount.exactly(files.size, measured.basis), "as large as there"
+        return Amount.exactly(there.size, measured.basis), "as large as there"
     before = _counted(measured, driver)
     now = total([getattr(axis, driver) for axis in axes.values()])
     if not before:
-        return Amount.exactly(files.size, measured.basis), "as large as there"
+        return Amount.exactly(there.size, measured.basis), "as large as there"
     grown = now / float(before)
     if table in _OF_RANKS and driver == "pictures":
-        n = n_files(recipe, now.expected if now.expected is not None else now.high)
-        return grown * (files.a_row * files.rows) + files.each * n, f"{files.each:,.0f} bytes a file, {n:,} files"
-    return grown * (files.a_row * files.rows) + files.each * files.n_files, f"{files.size / before:,.0f} bytes a row"
+        said = f"{there.each:,.0f} bytes a file, {n.expected or 0:,.0f} files"
+        return grown * (there.a_row * there.rows) + n * there.each, said
+    return grown * (there.a_row * there.rows) + there.each * there.n_files, f"{there.size / before:,.0f} bytes a row"
 
 
 def _counted(measured: Measured, driver: str) -> int:
@@ -148,15 +148,13 @@ def _text_parts(axes: Mapping[str, Axis], measured: Measured) -> dict[str, tuple
     return found
 
 
-def _records(recipe: Recipe, axes: Mapping[str, Axis], measured: Measured) -> Amount:
+def _records(recipe: Recipe, measured: Measured, n: Amount) -> Amount:
     """Every file of pictures has a record; scores come in as many."""
-    pictures = total([axis.pictures for axis in axes.values()])
-    n = n_files(recipe, pictures.expected if pictures.expected is not None else pictures.high)
     before = measured.files.get("images")
     ranks = 2 if recipe.scorers and not recipe.run.score_in_render else 1
-    more = (n - (before.n_files if before else 0)) * ranks
     each = measured.records / measured.n_records
-    return Amount.exactly(max(0.0, measured.records + more * each), measured.basis)
+    more = (n + -float(before.n_files if before else 0)) * (ranks * each)
+    return (Amount.exactly(measured.records, measured.basis) + more).at_least(0.0)
 
 
 def trainer_lines(params: Any, axes: Mapping[str, Axis], measured: Measured | None, data: Amount | None) -> list[Line]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from promptforge.recipe import Recipe
 from promptforge.records import AXES
-from promptforge.stages.forecast.amounts import Amount, Sampler, total
+from promptforge.stages.forecast.amounts import N_DRAWS, Amount, Sampler, total
 from promptforge.stages.forecast.basis import Judged, Measured
 from promptforge.stages.judging.reference import reference_prompts
 from promptforge.stages.rounds.replay import PROBE, PROBE_SHARE
@@ -252,10 +252,34 @@ def _takes(recipe: Recipe, axis: str, measured: Measured | None, sampler: Sample
 
 
 def n_files(recipe: Recipe, n_pictures: float) -> int:
-    """Files that rendering makes of a table: buckets as the plan cuts them, in increments."""
+    """Files that rendering at once makes of a table: buckets as the plan cuts them, in increments."""
     pictures = max(0, round(n_pictures))
     if not pictures:
         return 0
     settings = recipe.run
     buckets = max(1, math.ceil(pictures / settings.bucket_images), min(pictures, 8 * settings.workers))
     return buckets * math.ceil(pictures / buckets / settings.increment)
+
+
+#: Rounds: one where a budget ends in it, six at most for quotas of 600 (benchmarks/rounds.py).
+_ROUNDS = (1, 6)
+
+
+def files(recipe: Recipe, axes: Mapping[str, Axis], sampler: Sampler) -> Amount:
+    """Files that rendering makes of a table, in rounds or in waves of takes: each has buckets of its own."""
+    pictures = total([axis.pictures for axis in axes.values()])
+    n = pictures.expected if pictures.expected is not None else pictures.high
+    if recipe.rounds is not None:
+        later = [(more, n / (more + 1)) for more in range(_ROUNDS[0] - 1, _ROUNDS[1])]
+    else:
+        again = total([axis.pictures + axis.prompts * -1.0 for axis in axes.values()])
+        waves = recipe.render.takes - 1 if recipe.render.until_pass else 0
+        each = (again.expected if again.expected is not None else again.high) / max(1, waves)
+        later = [(waves, each)]
+    buckets = 8.0 * recipe.run.workers
+    # Buckets are told by a hash: of few pictures some get none.
+    more = [count * buckets * (1 - (1 - 1 / buckets) ** each) for count, each in later]
+    counts = n_files(recipe, n) + np.array(more)
+    if len(counts) == 1:
+        return Amount.exactly(float(counts[0]))
+    return Amount(counts[sampler.rng.integers(0, len(counts), N_DRAWS)], "published")
