@@ -77,6 +77,19 @@ def test_enough_labels_that_do_not_refute_it_support_it() -> None:
     assert found.n_more is None
 
 
+def test_a_stratum_that_nobody_could_answer_refuses_the_whole() -> None:
+    """300 labels of one stratum, and every picture of another that holds three in four was left out as unsure."""
+    made = frame(SCORES, min=10.0)
+    key = np.tile(np.arange(1.0, 21.0), 15)
+    sample = Sample(key, key > 5, np.zeros(300, np.int64), np.array([500.0, 1500.0]))
+    half = np.arange(300) % 2 == 0
+    every = np.ones(300, bool)
+    found = measure.calibrate(made, "quality", (sample.part(every), sample.part(half), sample.part(~half)), 0.8)
+    assert not found.supported
+    assert "75% of the pictures" in str(found.reason)
+    assert found.threshold is None
+
+
 def test_an_upper_bound_is_measured_from_the_other_side() -> None:
     made = frame(SCORES, max=10.0)
     found = measure.calibrate(made, "quality", halves(made, 20, choosing=ONE[::-1], reporting=TWO[::-1]), 0.8)

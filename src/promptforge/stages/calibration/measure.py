@@ -163,6 +163,11 @@ def calibrate(frame: Frame, question: str, parts: Parts, precision: float) -> Ca
     made = Calibration(frame.name, question, n_yes, n_no, side=frame.side)
     if not n_yes + n_no:
         return replace(made, reason="no label yet")
+    sizes = every.sample.sizes
+    if sizes is not None and (unsaid := int(sizes[every.sample.said == 0].sum())):
+        share = unsaid / float(sizes.sum())
+        reason = f"no yes or no about any picture of strata that hold {share:.0%} of the pictures"
+        return replace(made, reason=reason)
     if frame.key is None:
         stands = _lines(frame, every, np.array([1.0]), ("as it stands",))
         made = replace(made, lines=stands, reported=stands[0])
