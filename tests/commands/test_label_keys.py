@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from promptforge.commands.label_page import LabelPage
-from tests.commands.browser import Tab, chromium
+from tests.browser import Browser, browser
 
 NASTY = "<script>alert(1)</script> a \"quoted\" & 'odd' sign \u202ethgil\u202c, \u05e9\u05dc\u05d5\u05dd"
 TODO = [
@@ -21,8 +21,8 @@ TODO = [
 
 
 @pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory, need_tool: Callable[[str], str]) -> Iterator[Tab]:
-    with chromium(need_tool("chromium"), tmp_path_factory.mktemp("profile")) as made:
+def tab(tmp_path_factory: pytest.TempPathFactory, need_tool: Callable[[str], str]) -> Iterator[Browser]:
+    with browser(need_tool("chromium"), tmp_path_factory.mktemp("profile")) as made:
         yield made
 
 
@@ -52,13 +52,18 @@ def serve(tmp_path: Path) -> Iterator[Callable[[], tuple[LabelPage, list[Any]]]]
 Serve = Callable[[], tuple[LabelPage, list[Any]]]
 
 
-def at(tab: Tab, place: int) -> None:
+def show(tab: Browser, page: LabelPage) -> None:
+    tab.open(page.address)
+    tab.wait("document.getElementById('count').textContent !== ''")
+
+
+def at(tab: Browser, place: int) -> None:
     tab.wait(f"document.getElementById('count').textContent.startsWith('picture {place} of 3')")
 
 
-def test_keys_alone_answer_go_back_change_and_end(tab: Tab, serve: Serve) -> None:
+def test_keys_alone_answer_go_back_change_and_end(tab: Browser, serve: Serve) -> None:
     page, found = serve()
-    tab.open(page.address)
+    show(tab, page)
     at(tab, 1)
     tab.press("y")
     at(tab, 2)
@@ -95,51 +100,48 @@ def test_keys_alone_answer_go_back_change_and_end(tab: Tab, serve: Serve) -> Non
     assert [(row["image_id"][0], row["label"]) for row in found[0]] == [("a", "yes"), ("b", "unsure"), ("c", "no")]
 
 
-def test_a_page_loaded_anew_and_a_program_started_anew_go_on(tab: Tab, serve: Serve) -> None:
+def test_a_page_loaded_anew_and_a_program_started_anew_go_on(tab: Browser, serve: Serve) -> None:
     page, _ = serve()
-    tab.open(page.address)
+    show(tab, page)
     tab.press("y")
     at(tab, 2)
     tab.call("Page.reload")
     tab.wait("document.readyState === 'complete' && document.getElementById('count').textContent !== ''")
     at(tab, 2)
-    assert tab.look("document.getElementById('bar').value") == 1
+    assert tab.ask("document.getElementById('bar').value") == 1
     tab.press("n")
     at(tab, 3)
     page.finish()
     second, _ = serve()
     assert second.n_given == 2
-    tab.open(second.address)
+    show(tab, second)
     at(tab, 3)
 
 
-def test_what_a_prompt_says_is_letters(tab: Tab, serve: Serve) -> None:
+def test_what_a_prompt_says_is_letters(tab: Browser, serve: Serve) -> None:
     page, _ = serve()
-    before = tab.dialogs
-    tab.open(page.address)
+    show(tab, page)
     at(tab, 1)
     shown = tab.text("prompt")
     assert shown == NASTY.replace("\u202e", "\\u202e").replace("\u202c", "\\u202c")
     boxes = "[...document.querySelectorAll('#wanted code')].map((each) => each.textContent)"
-    assert tab.look(boxes) == ["<b>O\\u202ePEN</b>", "\u05e9\u05dc"]
-    assert tab.look("document.querySelectorAll('main script, main b, main i').length") == 0
-    assert tab.look("getComputedStyle(document.querySelectorAll('#wanted code')[1]).direction") == "rtl"
-    assert tab.dialogs == before
+    assert tab.ask(boxes) == ["<b>O\\u202ePEN</b>", "\u05e9\u05dc"]
+    assert tab.ask("document.querySelectorAll('main script, main b, main i').length") == 0
+    assert tab.ask("getComputedStyle(document.querySelectorAll('#wanted code')[1]).direction") == "rtl"
+    assert tab.dialogs == []
 
 
-def test_f_shows_a_pixel_of_the_picture_on_one_of_the_screen_and_back(tab: Tab, serve: Serve) -> None:
+def test_f_shows_a_pixel_of_the_picture_on_one_of_the_screen_and_back(tab: Browser, serve: Serve) -> None:
     page, _ = serve()
     tab.call("Emulation.setDeviceMetricsOverride", width=900, height=800, deviceScaleFactor=2, mobile=False)
-    tab.open(page.address)
+    show(tab, page)
     width = "document.getElementById('picture').getBoundingClientRect().width"
     tab.wait(f"{width} === 464")  # fit: 58% of the height
     tab.press("f")
     tab.wait(f"{width} === 768")  # 1,536 pixels at two to a point
     tab.press("ArrowRight", modifiers=8)
     tab.press("ArrowDown", modifiers=8)
-    assert tab.look(
-        "[document.getElementById('frame').scrollLeft > 0, document.getElementById('frame').scrollTop]"
-    ) == [
+    assert tab.ask("[document.getElementById('frame').scrollLeft > 0, document.getElementById('frame').scrollTop]") == [
         True,
         80,
     ]
@@ -152,11 +154,27 @@ def test_f_shows_a_pixel_of_the_picture_on_one_of_the_screen_and_back(tab: Tab, 
 
 
 @pytest.mark.parametrize("width", [400, 1000])
-def test_nothing_is_wider_than_the_window(tab: Tab, serve: Serve, width: int) -> None:
+def test_nothing_is_wider_than_the_window(tab: Browser, serve: Serve, width: int) -> None:
     page, _ = serve()
     tab.call("Emulation.setDeviceMetricsOverride", width=width, height=700, deviceScaleFactor=1, mobile=False)
-    tab.open(page.address)
+    show(tab, page)
     at(tab, 1)
-    assert tab.look("document.documentElement.scrollWidth <= innerWidth")
-    assert tab.look("document.querySelector('nav').getBoundingClientRect().bottom <= innerHeight")
+    assert tab.ask("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.ask("document.querySelector('nav').getBoundingClientRect().bottom <= innerHeight")
     tab.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_a_picture_that_is_not_there_is_said_and_the_last_one_does_not_stand_for_it(tab: Browser, serve: Serve) -> None:
+    page, _ = serve()
+    del page.pictures["b" * 32]
+    show(tab, page)
+    seen = "getComputedStyle(document.getElementById('picture')).visibility"
+    tab.wait(f"{seen} === 'visible'")
+    tab.press("y")
+    at(tab, 2)
+    tab.wait("document.getElementById('fault').textContent.startsWith('This picture cannot be shown')")
+    assert tab.ask(seen) == "hidden"
+    tab.press("u")
+    at(tab, 3)
+    tab.wait(f"{seen} === 'visible'")
+    assert tab.text("fault") == ""

@@ -17,7 +17,7 @@ from PIL import Image
 from promptforge import schema
 from promptforge.records import AXES, content_id
 from promptforge.report.page import write_report
-from tests.report.browser import Browser, browser
+from tests.browser import Browser, browser
 
 Say = Callable[[str, int], str]  #: field and number of the row -> what stands in it
 

@@ -67,12 +67,12 @@ class Browser:
             self.dialogs.append(params["message"])
             self._link.send(json.dumps({"id": 0, "method": "Page.handleJavaScriptDialog", "params": {"accept": True}}))
 
-    def open(self, path: Path, *, scripts: bool = True) -> None:
-        """Load a file and wait until all of it is there."""
+    def open(self, page: Path | str, *, scripts: bool = True) -> None:
+        """Load a file, or an address, and wait until all of it is there."""
         self.requests, self.said, self.dialogs = [], [], []
         self._events.clear()
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         deadline = time.monotonic() + 60
         while "Page.loadEventFired" not in self._events:
             assert time.monotonic() < deadline, "the page did not load"
@@ -93,15 +93,33 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def press(self, key: str) -> None:
-        """One key, down and up."""
+    def text(self, name: str) -> str:
+        """What the element with this id says."""
+        return str(self.ask(f"document.getElementById('{name}').textContent"))
+
+    def wait(self, expression: str, seconds: float = 10) -> Any:
+        """The value of the expression once it is true."""
+        end = time.monotonic() + seconds
+        while not (found := self.ask(expression)):
+            said = self.ask("document.body.innerText")
+            assert time.monotonic() < end, f"never true: {expression}; the page says {said}"
+            time.sleep(0.03)
+        return found
+
+    def press(self, key: str, modifiers: int = 0) -> None:
+        """One key, down and up; `modifiers`: 8 for shift."""
         about: dict[str, Any] = {"key": key, "windowsVirtualKeyCode": _KEYS.get(key, 0), "code": key}
         if key == "Enter":
             about["text"] = "\r"
         elif len(key) == 1:
             about["text"] = key
-        self.call("Input.dispatchKeyEvent", type="keyDown", **about)
-        self.call("Input.dispatchKeyEvent", type="keyUp", **{k: v for k, v in about.items() if k != "text"})
+        self.call("Input.dispatchKeyEvent", type="keyDown", modifiers=modifiers, **about)
+        self.call(
+            "Input.dispatchKeyEvent",
+            type="keyUp",
+            modifiers=modifiers,
+            **{k: v for k, v in about.items() if k != "text"},
+        )
 
     def type(self, text: str) -> None:
         """Text into what has the focus."""
