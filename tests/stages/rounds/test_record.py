@@ -14,6 +14,7 @@ import pytest
 from promptforge import catalog
 from promptforge.errors import ConfigError
 from promptforge.records import AXES
+from promptforge.stages.progress import meter
 from promptforge.stages.run import Tally
 from promptforge.stages.verify import verify
 from promptforge.store import Commit, Store
@@ -139,3 +140,13 @@ def test_what_gates_are_fitted_to_comes_in_the_first_round_whatever_a_picture_ma
         assert con.sql("SELECT n_reference FROM policy WHERE gate = 'sharp' ORDER BY axis").fetchall() == [(35,), (35,)]
     assert first[0] == 70
     assert first[1] > 70
+
+
+def test_rounds_without_a_gate_that_decides_about_prompts_say_so(tmp_path: Path, drive: Drive, whole: Path) -> None:
+    raw = raw_of()
+    raw["select"]["gates"] = {}
+    raw["select"]["quota"] = {**dict.fromkeys(AXES, 0), AXES[0]: 2}
+    drive(tmp_path, raw)
+    said = "no gate has decision 'keep_prompt'"
+    assert sum(said in note for note in meter(tmp_path).notes) == 1
+    assert not any(said in note for note in meter(whole).notes)

@@ -104,6 +104,23 @@ def test_quotas_are_met_with_hardly_more_renders_than_with_hindsight() -> None:
     assert max(over) <= 0.05
 
 
+def test_waves_of_takes_share_rounds_with_new_prompts_and_waste_hardly_more() -> None:
+    """One in five pictures passes; four waves after one another for each batch of prompts would be 16 rounds and more."""
+    rounds, over = [], []
+    for seed in range(5):
+        (fine,) = [outcomes(0.8, 1400, seed, 4)]
+        world = World([fine], [600], Rules(4, True)).drive()
+        takes = np.where(fine.any(axis=1), fine.argmax(axis=1) + 1, 4)
+        needed = int(takes[: np.flatnonzero(fine.any(axis=1))[599] + 1].sum())
+        rounds.append(world.rounds)
+        over.append(world.spent / needed - 1)
+    assert np.median(rounds) <= 11
+    assert max(rounds) <= 13
+    assert min(over) >= 0
+    assert np.median(over) <= 0.006
+    assert max(over) <= 0.02
+
+
 @pytest.mark.parametrize("budget", [None, 150, 90])
 def test_the_size_of_rounds_moves_no_accepted_row(budget: int | None) -> None:
     fine = [outcomes(rate, 200, 3) for rate in (0.2, 0.5)]

@@ -54,6 +54,8 @@ def round_lines(run: Run, commit: Commit) -> list[str]:
         n = commit.counts["images"]
         return [f"round {number}: {n:,} further takes"] if number and n else []
     lines = []
+    if number == 0 and not any(gate.decision == "keep_prompt" for gate in run.recipe.select.gates.values()):
+        lines.append("no gate has decision 'keep_prompt': every prompt that can be drawn is accepted")
     for row in rows:
         about = ", ".join(filter(None, [acceptance(row), reached(row)]))
         name = name_of(row["axis"], row["cell"])
