@@ -60,3 +60,16 @@ def test_an_unexpected_fault_is_one_line_unless_debug(
     assert err == "promptforge: unexpected RuntimeError: the \\x1b[2Jsky fell; --debug shows where\n"
     with pytest.raises(RuntimeError):
         answer(["schema"], debug=True)
+
+
+def test_help_tells_where_a_run_goes_and_offers_no_flag_that_empties_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {}
+    for name in ("run", "plan", "select", "distill", "first-contact"):
+        answer([name, "--help"])
+        told[name] = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "by default runs/ and the recipe's name" in told["run"]
+    assert "runs/NAME-pilot" in told["plan"]
+    assert "runs/distill/NAME by default" in told["distill"]
+    assert "runs/first-contact-NAME by default" in told["first-contact"]
+    assert "@FILE" in told["run"] and "render.takes" not in told["select"]  # select changes select.* alone
+    assert not any("--empty" in text for text in told.values())

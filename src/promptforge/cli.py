@@ -24,12 +24,14 @@ from promptforge.errors import PromptforgeError
 RunFolder = Annotated[Path | None, Parameter("--run", help="run folder; the one under runs/ that ran last by default")]
 Settings = Annotated[
     list[str] | None,
-    Parameter("--set", help="a field of the recipe as path=value, e.g. render.takes=3; may be repeated"),
+    Parameter("--set", help="a field of the recipe, e.g. render.takes=3, or @FILE with one a line; may be repeated"),
 ]
-Extends = Annotated[
-    str | None,
-    Parameter(help="published data set, its run, or a run's name under runs/, that this one adds to"),
+Policy = Annotated[
+    list[str] | None,
+    Parameter("--set", help="a field of select, e.g. select.quota.text_rendering=50, or @FILE; may be repeated"),
 ]
+Out = Annotated[str | None, Parameter(help="run folder; by default runs/ and the recipe's name")]
+Extends = Annotated[str | None, Parameter(help="published data set, its run, or that run's name, which this adds to")]
 
 app = App(
     name="promptforge",
@@ -39,15 +41,16 @@ app = App(
     version_flags=["--version"],
     result_action="return_value",
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative_iterable=()),  # no --empty-set beside --set
 )
 
 
-@app.command(sort_key=0)
+@app.command(sort_key=1)
 def run(
     recipe: Annotated[str, Parameter(help="a recipe of the package, e.g. mini, or a .toml file")] = "mini",
     *,
     given: Given | None = None,
-    out: Annotated[str | None, Parameter(help="run folder; runs/<name of the recipe> by default")] = None,
+    out: Out = None,
     extends: Extends = None,
     settings: Settings = None,
 ) -> int:
@@ -63,7 +66,7 @@ def plan(
     *,
     given: Given | None = None,
     asked: PlanOptions | None = None,
-    out: Annotated[str | None, Parameter(help="run folder; runs/<name of the recipe> by default")] = None,
+    out: Out = None,
     extends: Extends = None,
     settings: Settings = None,
 ) -> int:
@@ -73,7 +76,7 @@ def plan(
     return plan_command(recipe, given or Given(), (out, extends), settings or (), asked or PlanOptions())
 
 
-@app.command(sort_key=1)
+@app.command(sort_key=2)
 def status(*, run: RunFolder = None) -> None:
     """How far a run is, and whether it is going on."""
     from promptforge.commands import status as command
@@ -82,7 +85,7 @@ def status(*, run: RunFolder = None) -> None:
     command.show_status(find_run(run, finished=False))
 
 
-@app.command(sort_key=2)
+@app.command(sort_key=3)
 def query(
     sql: Annotated[str | None, Parameter(help='one statement, e.g. "select * from funnel"')] = None,
     *,
@@ -101,7 +104,7 @@ def query(
     run_query([find_run(folder) for folder in run or (None,)], sql, file, format, output)
 
 
-@app.command(sort_key=3)
+@app.command(sort_key=4)
 def why(
     id: Annotated[str, Parameter(help="row_id or prompt_id, or its first digits")], /, *, run: RunFolder = None
 ) -> None:
@@ -112,7 +115,7 @@ def why(
     lookup.why(find_run(run), id)
 
 
-@app.command(sort_key=4)
+@app.command(sort_key=7)
 def coverage(
     *,
     by: Annotated[
@@ -135,7 +138,7 @@ def coverage(
     return command.show(find_run(run), by, min or (), as_json=json)
 
 
-@app.command(sort_key=4)
+@app.command(sort_key=5)
 def show(
     id: Annotated[str, Parameter(help="image_id or prompt_id, or its first digits")],
     /,
@@ -150,7 +153,7 @@ def show(
     lookup.show(find_run(run), id, output)
 
 
-@app.command(sort_key=4)
+@app.command(sort_key=6)
 def report(
     *,
     out: Annotated[Path | None, Parameter(help="file to write; report.html in the run folder by default")] = None,
@@ -164,14 +167,12 @@ def report(
     make_report(find_run(run), out, show=open)
 
 
-@app.command(sort_key=5)
+@app.command(sort_key=8)
 def select(
     *,
-    settings: Settings = None,
+    settings: Policy = None,
     shown: Shown | None = None,
-    apply: Annotated[
-        bool, Parameter(negative="", help="do it: a run with these settings; one without them goes back")
-    ] = False,
+    apply: Annotated[bool, Parameter(negative="", help="do it: a run with these settings")] = False,
     run: RunFolder = None,
 ) -> int:
     """What other gates or quotas would keep; --apply makes it so."""
@@ -186,7 +187,7 @@ def select(
     return runs.run(runs.make_params(recipe=str(root / "_run.json"), out=str(root), settings=settings or []))
 
 
-@app.command(sort_key=6)
+@app.command(sort_key=11)
 def publish(*, extends: Extends = None, settings: Settings = None, run: RunFolder = None) -> int:
     """Publish a run again, as an addition to a published set; what that changes is made anew."""
     from promptforge.commands import run as runs
@@ -197,7 +198,7 @@ def publish(*, extends: Extends = None, settings: Settings = None, run: RunFolde
     return runs.run(runs.make_params(recipe=str(root / "_run.json"), out=str(root), settings=chosen))
 
 
-@app.command(sort_key=6)
+@app.command(sort_key=12)
 def verify(*, run: RunFolder = None) -> int:
     """Compare every file with its record; exit 1 on a fault."""
     from promptforge.commands.decide import show_faults
@@ -206,7 +207,7 @@ def verify(*, run: RunFolder = None) -> int:
     return show_faults(find_run(run, finished=False))
 
 
-@app.command(sort_key=7)
+@app.command(sort_key=15)
 def purge(
     ids: Annotated[list[str], Parameter(help="prompt_id or row_id of each text")],
     /,
@@ -221,7 +222,7 @@ def purge(
     purge_texts(find_run(run, finished=False), ids, reason)
 
 
-@app.command(sort_key=8)
+@app.command(sort_key=21)
 def schema(name: Annotated[str | None, Parameter(help="a table or view; without one, all are listed")] = None) -> None:
     """Tables and views, or the columns of one."""
     from promptforge.commands.query import show_schema
@@ -229,7 +230,7 @@ def schema(name: Annotated[str | None, Parameter(help="a table or view; without 
     show_schema(name)
 
 
-@app.command(sort_key=9)
+@app.command(sort_key=22)
 def serve(*, port: Annotated[int | None, Parameter(help="port on 127.0.0.1; a free one by default")] = None) -> int:
     """Prefect's server, deployments and a worker, until Ctrl-C."""
     from promptforge.flows.serve import serve_until_stopped
@@ -237,7 +238,7 @@ def serve(*, port: Annotated[int | None, Parameter(help="port on 127.0.0.1; a fr
     return serve_until_stopped(port)
 
 
-@app.command(sort_key=10)
+@app.command(sort_key=16)
 def import_images(
     path: Annotated[str, Parameter(help="folder of pictures with metadata.jsonl or captions in .txt, or Parquet")],
     /,
@@ -247,7 +248,7 @@ def import_images(
     run: Annotated[
         Path | None, Parameter(help="a run whose prompts these are pictures of; works in its folder")
     ] = None,
-    out: Annotated[str | None, Parameter(help="run folder; runs/<name of the recipe> by default")] = None,
+    out: Out = None,
     settings: Settings = None,
 ) -> int:
     """Score and publish pictures that were rendered elsewhere."""
@@ -258,7 +259,7 @@ def import_images(
     return command.import_images(path, options, recipe, chosen, out, settings or ())
 
 
-@app.command(sort_key=11)
+@app.command(sort_key=17)
 def doctor(
     *,
     recipe: Annotated[str, Parameter(help="the recipe that is to run here")] = "mini",
@@ -271,9 +272,9 @@ def doctor(
     return show_findings(recipe, settings or (), as_json=json)
 
 
-app.command(labelling.first_contact, name="first-contact", sort_key=12)
-app.command(labelling.label, sort_key=12)
-app.command(labelling.calibrate, sort_key=12)
+app.command(labelling.label, sort_key=9)
+app.command(labelling.calibrate, sort_key=10)
+app.command(labelling.first_contact, name="first-contact", sort_key=18)
 
 
 @app.command(sort_key=13)
@@ -316,12 +317,12 @@ def push(
     run_push(repository, folder, run, private=private, dry=dry_run)
 
 
-@app.command(sort_key=15)
+@app.command(sort_key=19)
 def distill(
     settings_file: Annotated[str, Parameter(name="settings", help="name of settings in the package, or a .toml file")],
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="folder of the training; runs/distill/<name> by default")] = None,
+    out: Annotated[Path | None, Parameter(help="folder of the training; runs/distill/NAME by default")] = None,
     settings: Settings = None,
 ) -> int:
     """Train a small text encoder on a published set, step by step behind the teacher."""
@@ -330,12 +331,12 @@ def distill(
     return command.distill(settings_file, out, settings or ())
 
 
-@app.command(sort_key=16)
+@app.command(sort_key=20)
 def evaluate(
     settings_file: Annotated[str, Parameter(name="settings", help="settings of the training, as for distill")],
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="folder of the training; runs/distill/<name> by default")] = None,
+    out: Annotated[Path | None, Parameter(help="folder of the training; runs/distill/NAME by default")] = None,
     student: Annotated[
         Path | None, Parameter(help="folder of a student; student/ in the training's by default")
     ] = None,

@@ -39,7 +39,7 @@ def test_a_plan_without_a_basis_gives_bounds_says_so_and_writes_nothing(ask: Ask
     assert (code, fault) == (0, "")
     lines = said.splitlines()
     assert len(lines) <= 40
-    assert "rests on unknown (bounds alone); --pilot 100 measures it" in lines
+    assert "rests on nothing measured: bounds alone" in lines
     (row,) = (line for line in lines if line.startswith("text_rendering"))
     assert row.split() == ["text_rendering", "600", "0", "to", "600", *(["0", "to", "400"] * 4)]
     assert list(tmp_path.iterdir()) == []

@@ -88,7 +88,7 @@ def label(root: Path, asked: Labelling) -> None:
         given = dict(_said_before(con, rater))
     console = terminal.out()
     told = ", ".join(f"{request.frame.name} {len(rows)}" for request, rows in zip(requests, samples, strict=True))
-    console.print(f"{len(todo)} questions about pictures near the bounds of {len(gates)} gates: {told}", soft_wrap=True)
+    console.print(f"{len(todo)} questions about pictures near the gates' bounds: {told}", soft_wrap=True)
     if asked.sheet:
         path = write_sheet(root, todo, PixelReader(run))
         console.print(f"fill in the column label (yes, no, unsure) of {path}, then:", soft_wrap=True)

@@ -22,7 +22,7 @@ def first_contact(
         bool, Parameter(negative="--no-page", help="ask in a browser; else write a sheet to fill in")
     ] = True,
     precision: Annotated[float, Parameter(help="share of good pictures that a bound must reach")] = 0.9,
-    out: Annotated[Path | None, Parameter(help="run folder; runs/first-contact-<recipe> by default")] = None,
+    out: Annotated[Path | None, Parameter(help="run folder; runs/first-contact-NAME by default")] = None,
     settings: Annotated[
         list[str] | None,
         Parameter("--set", help="a field of the recipe as path=value, e.g. render.takes=3; may be repeated"),

@@ -16,7 +16,7 @@ class PlanOptions:
 
     pilot: Annotated[
         int | None,
-        Parameter(help="draw and judge so many prompts of each axis first, in <run folder>-pilot; 100 is usual"),
+        Parameter(help="draw and judge so many prompts of each axis first, in runs/NAME-pilot; 100 is usual"),
     ] = None
     earlier: Annotated[Path | None, Parameter("--from", help="a run or pilot to rest on")] = None
     price: Annotated[float | None, Parameter(help="price of an hour of one rank (GPU)")] = None

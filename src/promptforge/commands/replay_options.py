@@ -14,7 +14,9 @@ from cyclopts import Parameter
 class Shown:
     """The options of select besides the policy."""
 
-    against: Annotated[int | None, Parameter(help="number of an earlier head, heads/NNNNNN.json; the newest")] = None
+    against: Annotated[
+        int | None, Parameter(help="compare the newest head, heads/NNNNNN.json, with the one of this number")
+    ] = None
     examples: Annotated[int, Parameter(help="prompts shown of each kind: lost, gained, other picture")] = 5
     difference: Annotated[
         Path | None, Parameter(help="file, .parquet or .csv, for every row that differs, with reasons and pictures")

@@ -125,7 +125,7 @@ def _row_detail(item: str, measured: Measured | None) -> str:
 
 def _rests_on(run: Run, measured: Measured | None) -> str:
     if measured is None:
-        return "unknown (bounds alone); --pilot 100 measures it"
+        return "nothing measured: bounds alone"
     judged = (measured.judged or {}).values()
     what = {"pilot": "a pilot", "earlier_run": "an earlier run"}[measured.basis]
     text = "its text is this run's, whole" if measured.whole_text else "its text is another's: shares are taken"
