@@ -45,6 +45,15 @@ def test_a_plan_without_a_basis_gives_bounds_says_so_and_writes_nothing(ask: Ask
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_first_line_does_not_promise_every_prompt_where_some_axis_has_a_quota(
+    ask: Ask, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    every = [word for axis in ("image_quality", "text_rendering") for word in ("--set", f"select.quota.{axis}=all")]
+    _, said, _ = ask("plan", "mini", *every)
+    assert said.startswith("mini: every prompt (at most 400 of semantic_understanding) wanted out of 1,800 candidates")
+
+
 def test_json_has_every_line_with_its_basis(ask: Ask, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, said, _ = ask("plan", "mini", "--json", "--price", "2.5")

@@ -97,7 +97,11 @@ def _goal(recipe: Recipe) -> str:
     if all(source.kind == "grammar" for source in recipe.sources):
         candidates = sum(source.params["n"] for source in recipe.sources)
         axes = {source.params["axis"] for source in recipe.sources}
-        goal = f"{sum(limits[axis] for axis in axes):,} prompts" if axes <= set(limits) else "every prompt"
+        goal = "every prompt"
+        if axes <= set(limits):
+            goal = f"{sum(limits[axis] for axis in axes):,} prompts"
+        elif some := [f"{limits[axis]:,} of {axis}" for axis in limits if axis in axes]:
+            goal += f" (at most {', '.join(some)})"
         return f"{goal} wanted out of {candidates:,} candidates"
     if not limits:
         return "every prompt"
