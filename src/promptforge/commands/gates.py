@@ -21,7 +21,7 @@ CREATE OR REPLACE TEMP TABLE looked_at AS
 SELECT r.take, r.image_id, k.axis, k.category, k.n_words, k.style_kind
 FROM render_plan r JOIN images i USING (image_id)
 JOIN ({kinds_sql("FROM kept WHERE prompt_id = $id")}) k ON k.prompt_id = r.prompt_id
-WHERE r.prompt_id = $id AND ($image IS NULL OR r.image_id = $image)
+WHERE r.prompt_id = $id AND i.error IS NULL AND ($image IS NULL OR r.image_id = $image)
 """
 
 # Of a gate's rows on the axis that of the picture's own group, else the one for all that have none.
