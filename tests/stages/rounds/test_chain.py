@@ -18,7 +18,7 @@ from promptforge.stages.verify import verify
 Drive = Callable[..., dict[str, Tally]]
 
 
-def raw_of(quota: int, render: dict[str, Any] | None = None, n: int = 40, **rounds: Any) -> dict[str, Any]:
+def raw_of(quota: int, render: dict[str, Any] | None = None, **rounds: Any) -> dict[str, Any]:
     """40 candidates an axis, three in ten pictures black or flat; neither passes."""
     gates = {
         name: {"scorer": "technical", "metric": name, "max": 0, "decision": "keep_prompt"} for name in ("black", "flat")
@@ -26,7 +26,7 @@ def raw_of(quota: int, render: dict[str, Any] | None = None, n: int = 40, **roun
     return {
         "name": "rounds",
         "seed": 3,
-        "sources": [{"kind": "grammar", "axis": axis, "n": n} for axis in AXES[:2]],
+        "sources": [{"kind": "grammar", "axis": axis, "n": 40} for axis in AXES[:2]],
         "filters": {"characters": {}},
         "regime": {"teacher": "canvas", "size": 128, "mistake_rate": 0.3, "weights": {"black": 1.0, "flat": 1.0}},
         "scorers": {"technical": {}},
@@ -35,6 +35,14 @@ def raw_of(quota: int, render: dict[str, Any] | None = None, n: int = 40, **roun
         "select": {"policy": "images", "gates": gates, "quota": {**dict.fromkeys(AXES[:2], quota), AXES[2]: 0}},
         "run": {"workers": 1},
     }
+
+
+def one_axis(quota: int, **rounds: Any) -> dict[str, Any]:
+    """60 candidates of one axis."""
+    raw = raw_of(quota, **rounds)
+    raw["sources"] = [{"kind": "grammar", "axis": AXES[0], "n": 60}]
+    raw["select"]["quota"][AXES[1]] = 0
+    return raw
 
 
 def accepted(root: Path) -> list[tuple[Any, ...]]:
@@ -54,26 +62,26 @@ def dataset(root: Path) -> dict[str, bytes]:
 def fresh(tmp_path_factory: pytest.TempPathFactory, drive: Drive) -> Path:
     """30 wanted of each axis from nothing; not to be changed."""
     root = tmp_path_factory.mktemp("fresh") / "run"
-    drive(root, raw_of(30, n=60))
+    drive(root, one_axis(30))
     return root
 
 
 def test_a_raised_quota_equals_a_fresh_one_and_contains_the_smaller(tmp_path: Path, drive: Drive, fresh: Path) -> None:
-    raw = raw_of(20, n=60)
+    raw = one_axis(20)
     drive(tmp_path, raw)
     small = accepted(tmp_path)
-    assert len(small) == 40
-    done = drive(tmp_path, raw_of(30, n=60))
+    assert len(small) == 20
+    done = drive(tmp_path, one_axis(30))
     assert accepted(tmp_path) == accepted(fresh)
     assert set(small) < set(accepted(fresh))
     with catalog.open_run(fresh) as con:
         ((n_planned,),) = con.sql("SELECT count(*) FROM render_plan").fetchall()
-    assert 0 < done["render"].rows <= n_planned - 40  # the facts of the smaller quota are not made again
+    assert 0 < done["render"].rows <= n_planned - 20  # the facts of the smaller quota are not made again
     assert {name: data for name, data in dataset(tmp_path).items() if name.startswith("data/")} == {
         name: data for name, data in dataset(fresh).items() if name.startswith("data/")
     }
     assert verify(tmp_path) == []
-    again = drive(tmp_path, raw_of(30, n=60))
+    again = drive(tmp_path, one_axis(30))
     assert not any(tally.done for tally in again.values())
     with catalog.open_run(tmp_path) as con:
         assert con.sql("SELECT DISTINCT reason FROM selection WHERE state = 'not_needed'").fetchall() == [
@@ -82,14 +90,14 @@ def test_a_raised_quota_equals_a_fresh_one_and_contains_the_smaller(tmp_path: Pa
 
 
 def test_another_size_of_rounds_makes_the_same_data_set(tmp_path: Path, drive: Drive, fresh: Path) -> None:
-    drive(tmp_path, raw_of(30, n=60, round_renders=35))
+    drive(tmp_path, one_axis(30, round_renders=22))
     rounds = []
     for root in (tmp_path, fresh):
         with catalog.open_run(root) as con:
             rounds += con.sql(
                 "SELECT max(round), max(n) FROM (SELECT round, count(*) n FROM render_plan GROUP BY 1)"
             ).fetchall()
-    assert rounds[0][1] <= 35 < rounds[1][1]
+    assert rounds[0][1] <= 22 < rounds[1][1]
     assert rounds[0][0] > rounds[1][0]
     assert accepted(tmp_path) == accepted(fresh)
     own, reference = dataset(tmp_path), dataset(fresh)
@@ -113,7 +121,7 @@ def test_what_no_round_tried_says_why(tmp_path: Path, drive: Drive) -> None:
 
 @pytest.mark.parametrize("policy", ["distill", "images"])
 def test_a_further_take_is_drawn_only_where_none_passes(tmp_path: Path, drive: Drive, policy: str) -> None:
-    raw = raw_of(8, {"takes": 3, "until_pass": True, "fixed_share": 0.3})
+    raw = raw_of(5, {"takes": 3, "until_pass": True, "fixed_share": 0.3})
     raw["select"]["policy"] = policy
     if policy == "distill":
         del raw["rounds"]

@@ -105,7 +105,7 @@ def test_quotas_are_met_with_hardly_more_renders_than_with_hindsight() -> None:
 
 
 def test_waves_of_takes_share_rounds_with_new_prompts_and_waste_hardly_more() -> None:
-    """One in five pictures passes; four waves after one another for each batch of prompts would be 16 rounds and more."""
+    """One in five pictures passes; four waves for each batch of prompts, one after the other, take up to 16 rounds."""
     rounds, over = [], []
     for seed in range(5):
         (fine,) = [outcomes(0.8, 1400, seed, 4)]
