@@ -36,7 +36,8 @@ def test_a_stricter_gate_is_answered_on_one_screen(here: Path, ask: Ask) -> None
     (open_late,) = (line for line in lines if 'a shop sign that says "Open Late"' in line)
     assert open_late.startswith("picture lost")
     assert "strict: text.cer 0, wanted at most -1" in open_late
-    assert lines[0].startswith("select.gates.strict: (none) -> {")
+    told = '{"scorer": "text", "metric": "cer", "max": -1.0, "axes": ["text_rendering"]}'  # what was set, no default
+    assert lines[0] == f"select.gates.strict: (none) -> {told}"
     assert lines[-1] == "nothing was changed; do it with --apply"
 
 

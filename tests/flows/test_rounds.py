@@ -75,7 +75,7 @@ def test_rounds_through_prefect_are_those_of_the_stages_called_in_order(
     said = done.stdout
     assert "in rounds within 30 renders" in said
     assert "select ..." not in said[: said.index("round 1:")]  # between rounds nothing is selected
-    assert "30 pictures wanted of 30 that may be" in said
+    assert "30 pictures, at most 30" in said
     assert "fell short" in said
     assert answer(["status", "--run", str(root)]) == 0
     status = capsys.readouterr().out

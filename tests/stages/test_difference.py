@@ -131,6 +131,10 @@ def test_cells_that_fall_short_are_told_one_by_one(tmp_path: Path, tiny: Callabl
         assert replay.short() == [
             {"axis": "image_quality", "cell": "image_quality/a/any/any", "wanted": 2, "accepted": 0, "unrendered": 0}
         ]
+    # 5 wanted, 2 of them in the cell: the rest wants 3, and of its four prompts two pass at most
+    with replayed(tmp_path, [cells, "select.quota.image_quality=5"]) as replay:
+        named = {row["cell"]: row["wanted"] for row in replay.short()}
+    assert named == {"image_quality/a/any/any": 2, "the rest of image_quality": 3}
 
 
 def test_a_text_that_was_withheld_since_is_counted_and_not_shown(tmp_path: Path, tiny: Callable[[], Row]) -> None:

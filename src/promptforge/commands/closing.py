@@ -100,12 +100,12 @@ def round_remarks(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> list[str]:
         return []
     ((n_rounds, n_renders),) = con.sql("SELECT count(DISTINCT round), count(*) FROM render_plan").fetchall()
     most = recipe.rounds.max_renders
-    of = "" if most is None else f" of {most:,} that may be"
-    said = [f"{n_rounds:,} {'round' if n_rounds == 1 else 'rounds'}, {n_renders:,} pictures wanted{of}"]
+    of = "" if most is None else f", at most {most:,}"
+    said = [f"{n_rounds:,} {'round' if n_rounds == 1 else 'rounds'}, {n_renders:,} pictures{of}"]
     for row in last:
         if row["state"] in _WHAT_TO_DO and row["wanted"] is not None and row["n_accepted"] < row["wanted"]:
             about = ", ".join(filter(None, [reached(row), acceptance(row)]))
-            said.append(f"{name_of(row['axis'], row['cell'])} fell short, {about}; {_WHAT_TO_DO[row['state']]}")
+            said.append(f"{name_of(row, last)} fell short, {about}; {_WHAT_TO_DO[row['state']]}")
     return said
 
 

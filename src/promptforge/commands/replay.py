@@ -12,12 +12,14 @@ from promptforge.commands import terminal
 from promptforge.commands.replay_options import Shown
 from promptforge.errors import ConfigError
 from promptforge.files import put
+from promptforge.policy import Gate
 from promptforge.recipe import Recipe
 from promptforge.stages.difference import COUNTS, Replay, changed_run, replayed
 from promptforge.stages.judging.reference import frozen
 
 _MOST_LINES = 6  # of categories and of moves: the answer is to fit a screen; --json and --difference have all
-_MOST_CHARS = 72  # of a prompt's text and of a setting's value
+_MOST_CHARS = 72  # of a prompt's text
+_MOST_OF_A_SETTING = 200  # characters
 _FORMATS = {".parquet": "FORMAT parquet", ".csv": "FORMAT csv, HEADER"}
 _KINDS = {
     "lost": "lost",
@@ -114,9 +116,10 @@ def _tell(replay: Replay, shown: Shown) -> None:
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        value = {name: each for name, each in value.items() if each not in (None, False)}
+        unsaid = Gate.model_construct().model_dump(mode="json")  # a gate's defaults
+        value = {name: each for name, each in value.items() if each != unsaid.get(name)}
     text = "(none)" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _MOST_CHARS else f"{text[: _MOST_CHARS - 1]}…"
+    return text if len(text) <= _MOST_OF_A_SETTING else f"{text[: _MOST_OF_A_SETTING - 1]}…"
 
 
 def _tell_axes(rows: Sequence[Mapping[str, Any]]) -> None:

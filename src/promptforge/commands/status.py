@@ -89,12 +89,12 @@ def _short(store: Store, commits: list[Commit]) -> list[str]:
     item = plans[-1].file("rounds") if plans else None
     if item is None:
         return []
-    rows = [row for row in store.read(item).to_pylist() if row["wanted"] is not None]
+    rows = store.read(item).to_pylist()
     return [
-        f"{name_of(row['axis'], row['cell'])}, {', '.join(filter(None, [reached(row), acceptance(row)]))}"
+        f"{name_of(row, rows)}, {', '.join(filter(None, [reached(row), acceptance(row)]))}"
         + ("" if row["state"] == "open" else f": {ENDED[row['state']]}")
         for row in rows
-        if row["state"] != "full" and row["n_accepted"] < row["wanted"]
+        if row["wanted"] is not None and row["state"] != "full" and row["n_accepted"] < row["wanted"]
     ]
 
 

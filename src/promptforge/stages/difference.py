@@ -104,7 +104,9 @@ ORDER BY kind, turn, reason_before, reason_after, prompt_id
 """
 # Without cells a goal is an axis.
 _SHORT = """
-SELECT g.axis, CASE g.cell WHEN 'rest' THEN g.axis ELSE g.axis || '/' || g.cell END AS cell, g.wanted,
+SELECT g.axis, CASE WHEN g.cell <> 'rest' THEN g.axis || '/' || g.cell
+    WHEN g.axis IN (SELECT axis FROM goals WHERE cell <> 'rest') THEN 'the rest of ' || g.axis
+    ELSE g.axis END AS cell, g.wanted,
     count(*) FILTER (a.keep_prompt) AS accepted,
     count(*) FILTER (a.n_takes = 0 AND NOT a.keep_prompt AND a.reason <> 'split_group_straddles') AS unrendered
 FROM goals g LEFT JOIN ({placed}) a USING (goal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from promptforge.stages.run import Run
@@ -15,9 +16,12 @@ ENDED = {
 }
 
 
-def name_of(axis: str, cell: str) -> str:
-    """A goal as a person reads it."""
-    return axis if cell == "rest" else f"{axis}/{cell}"
+def name_of(goal: Mapping[str, Any], goals: Iterable[Mapping[str, Any]]) -> str:
+    """A goal as a person reads it; `goals` are all of its round, since an axis without cells has no rest."""
+    axis, cell = goal["axis"], goal["cell"]
+    if cell != "rest":
+        return f"{axis}/{cell}"
+    return f"the rest of {axis}" if any(each["axis"] == axis and each["cell"] != "rest" for each in goals) else axis
 
 
 def acceptance(row: dict[str, Any]) -> str:
@@ -55,10 +59,13 @@ def round_lines(run: Run, commit: Commit) -> list[str]:
         return [f"round {number}: {n:,} further takes"] if number and n else []
     lines = []
     if number == 0 and not any(gate.decision == "keep_prompt" for gate in run.recipe.select.gates.values()):
-        lines.append("no gate has decision 'keep_prompt': every prompt that can be drawn is accepted")
+        lines.append(
+            "no gate has decision 'keep_prompt': every prompt that can be drawn is accepted, whatever its picture;"
+            " --set select.gates.NAME.decision=keep_prompt lets a gate decide"
+        )
     for row in rows:
         about = ", ".join(filter(None, [acceptance(row), reached(row)]))
-        name = name_of(row["axis"], row["cell"])
+        name = name_of(row, rows)
         if row["n_renders"]:
             lines.append(f"round {number}: {_wants(row)} of {name}, {about}")
         elif not commit.counts["images"] and row["state"] in ENDED and row["wanted"] is not None:
