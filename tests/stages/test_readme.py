@@ -38,3 +38,9 @@ def test_a_fragment_of_a_recipe_in_the_readme_fits_into_one(fragment: str) -> No
         raw[table] = {**raw.get(table, {}), **value} if isinstance(value, dict) else value
     found = parts.resolve(recipe.validate(raw, "README"), "README")
     assert found.scorers
+
+
+def test_the_preferences_of_the_readme_name_metrics_that_there_are() -> None:
+    (shown,) = re.findall(r"`select\.prefer = (\[.*?\])`", README)
+    found = recipe.override(recipe.read("flux-schnell"), [f"select.prefer={shown}"])
+    assert parts.resolve(recipe.validate(found, "README"), "README").scorers  # a metric that is not there is refused
