@@ -57,6 +57,13 @@ def test_a_sheet_is_asked_filled_and_measured(copy: Path, ask: Ask) -> None:
     assert not (copy / "thresholds.set").exists()
 
 
+def test_gates_without_labels_are_named_in_one_line(copy: Path, ask: Ask) -> None:
+    _, out, _ = ask("calibrate", "--run", "runs/own", "--gate", "not_black", "--gate", "text_reads")
+    first, *others = out.splitlines()
+    assert first == "no label yet, so nothing is said of not_black, text_reads; promptforge label draws a sample"
+    assert not any("not_black" in line or "text_reads" in line for line in others)
+
+
 def test_another_seed_is_another_sample_beside_the_first(copy: Path, ask: Ask) -> None:
     assert ask(*CALL, "--gate", "not_black", "--sheet")[0] == 0
     assert ask(*CALL, "--gate", "not_black", "--seed", "1", "--sheet")[0] == 0

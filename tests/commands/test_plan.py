@@ -54,6 +54,18 @@ def test_the_first_line_does_not_promise_every_prompt_where_some_axis_has_a_quot
     assert said.startswith("mini: every prompt (at most 400 of semantic_understanding) wanted out of 1,800 candidates")
 
 
+def test_prompts_whose_axis_only_their_text_tells_are_counted_once_in_all(
+    ask: Ask, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.txt").write_text("".join(f"a red bird number {n}\n" for n in range(300)), "utf-8")
+    _, said, _ = ask("plan", "mini", "--source", "mine.txt", "--set", "render.takes=2")
+    rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.startswith(("text_r", "all"))}
+    assert rows["text_rendering"][:3] == ["0", "to", "300"]
+    # candidates 300; kept and prompts 0 to 300; pictures 0 to 600, two of each; accepted and usable 0 to 300
+    assert rows["all"] == ["300", "0", "to", "300", "0", "to", "300", "0", "to", "600", *["0", "to", "300"] * 2]
+
+
 def test_json_has_every_line_with_its_basis(ask: Ask, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, said, _ = ask("plan", "mini", "--json", "--price", "2.5")

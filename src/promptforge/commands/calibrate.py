@@ -38,11 +38,14 @@ def calibrate(root: Path, gates: Sequence[str], precision: float, out: Path | No
         for name, default in asked.items():
             frame = frame_of(con, run, name)
             question, parts = _answers(con, frame, default, truth=truth)
-            made = Calibration(name, question, 0, 0, reason="no label yet: promptforge label draws a sample for it")
+            made = Calibration(name, question, 0, 0, reason="no label yet")
             found.append(made if parts is None else measure.calibrate(frame, question, parts, precision))
-            _show(frame, found[-1], precision, CANVAS if truth else "")
+            if found[-1].n_yes + found[-1].n_no:
+                _show(frame, found[-1], precision, CANVAS if truth else "")
         if not truth:
             tell_raters(con)
+    if bare := ", ".join(each.gate for each in found if not each.n_yes + each.n_no):
+        console.print(f"no label yet, so nothing is said of {bare}; promptforge label draws a sample", soft_wrap=True)
     console.print(
         "intervals at 95%; cost: renders for each picture that passes and is good, 1 / (yield * precision)"
         f"{'; ' + CANVAS + ': what the embedded teacher knows that it drew' if truth else ''}",

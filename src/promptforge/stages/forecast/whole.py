@@ -90,6 +90,10 @@ def foresee(run: Run, candidates: dict[str | None, int], measured: Measured | No
         whole = total(list(each.values()))
         if item in ("prompts", "pictures", "usable"):  # of bounds each axis may take the whole budget, not all of them
             whole = whole.at_most(limits.pictures)
+        if measured is None and candidates.get(None):  # a row that may be of any axis is of one
+            n = sum(candidates.values())
+            whole = Amount.exactly(n) if item == "candidates" else whole
+            whole = whole.at_most(n * (recipe.render.takes if item == "pictures" else 1))
         lines.append(Line.of(("rows", item, None, unit), whole, "sum of the axes"))
     times, ranks = spending.time_lines(recipe, axes, measured, a_picture, sampler)
     if price is None and recipe.rounds is not None:
