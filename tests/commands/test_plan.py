@@ -1,6 +1,7 @@
 """plan on the screen: the words of run where it refuses, bounds where nothing is measured, nothing written."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +92,16 @@ def test_a_gpu_recipe_names_its_downloads_licences_and_formulas(ask: Ask, tmp_pa
     assert "money:    unknown" in said
     # 30,000 prompts at most x (256 x 4096 + 768) x 2 bytes = 62.96 GB
     assert "embeddings 0 B to 63 GB" in said
+
+
+def test_a_pilot_that_cannot_draw_is_refused_before_any_work(ask: Ask, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
+    natural = ("--set", "coverage.min.natural_share.image_quality=0")
+    code, _, fault = ask("plan", "flux-schnell", *natural, "--pilot", "1")
+    assert code == 2
+    assert "--pilot draws on this machine, and torch is not installed" in fault
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_published_seconds_are_said_to_be_published(ask: Ask, tmp_path: Path, monkeypatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from promptforge.commands import terminal
 from promptforge.commands.plan_options import PlanOptions
 from promptforge.commands.prompt_options import Given
 from promptforge.commands.run import extending, make_params, parse_columns, plan_line
-from promptforge.errors import ConfigError
+from promptforge.errors import ConfigError, EnvironmentFault
 from promptforge.models import weights
 from promptforge.records import AXES
 from promptforge.stages import parts
@@ -66,6 +67,7 @@ def plan_command(
             raise ConfigError(
                 f"--pilot {asked.pilot}: expected a number of prompts of each axis, from 1 up; 100 is usual"
             )
+        _require_a_teacher(run)
         measured = None
         folder = run.root.with_name(run.root.name + PILOT)
         shown = terminal.err() if asked.json else console
@@ -206,6 +208,16 @@ def _print(console: Console, run: Run, forecast: Forecast, asked: PlanOptions) -
         console.print(terminal.safe(f"saved in {run.root}; after the run: plan --against {run.root}"), soft_wrap=True)
     elif not any(line.basis in ("pilot", "earlier_run") for line in forecast.lines):
         console.print("next:     the same with --pilot 100 measures what is unknown", soft_wrap=True)
+
+
+def _require_a_teacher(run: Run) -> None:
+    """Raise EnvironmentFault where a pilot would work through the text and then find that it cannot draw."""
+    recipe = run.recipe
+    if recipe.render.sample and recipe.regime.teacher == "diffusers" and find_spec("torch") is None:
+        raise EnvironmentFault(
+            "--pilot draws on this machine, and torch is not installed: run it where pictures are to be drawn, after"
+            " make setup-models; without --pilot, plan tells rows, disk and downloads here"
+        )
 
 
 _COLUMNS = ("candidates", "kept", "prompts", "pictures", "accepted", "usable")
