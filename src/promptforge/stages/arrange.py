@@ -34,8 +34,8 @@ from promptforge.stages.arrangement.caps import Caps, Claim, Placed
 from promptforge.stages.arrangement.caps import Unit as CapUnit
 from promptforge.stages.arrangement.gaps import Gaps, Measured
 from promptforge.stages.arrangement.settings import CAPS, OrderSettings
-from promptforge.stages.hashing import I64
 from promptforge.stages.goals import WHOLE
+from promptforge.stages.hashing import I64
 from promptforge.stages.run import Run, Unit, digest_columns
 from promptforge.store import Commit
 
