@@ -168,6 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, json.dumps(self.server.page.todo()).encode(), "application/json")
         elif name is not None and name in pictures:
             self._picture(pictures, name)
+        elif self.path == "/favicon.ico":  # browsers ask for it by themselves, and complain of what is not there
+            self._send(HTTPStatus.NO_CONTENT, b"", "image/x-icon")
         else:
             self._send(HTTPStatus.NOT_FOUND, b"", "text/plain")
 
