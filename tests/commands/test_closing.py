@@ -11,6 +11,7 @@ from promptforge.commands import closing, terminal
 from promptforge.commands.run import plan_line
 from promptforge.flows.params import CurateParams
 from promptforge.recipe import Recipe
+from promptforge.records import AXES
 
 
 def chosen(*settings: str, sources: tuple[str, ...] = ()) -> Recipe:
@@ -23,7 +24,10 @@ def row(axis: str, **counts: int) -> dict[str, Any]:
 
 def test_the_opening_line_counts_candidates_that_are_to_be_written() -> None:
     assert "mini: 1,200 prompts wanted out of 1,800 candidates from 3 sources" in plan_line(chosen(), "x")
-    assert "every prompt wanted out of" in plan_line(chosen("select.quota.text_rendering=all"), "x")
+    unlimited = [f"select.quota.{axis}=all" for axis in AXES]
+    assert "mini: every prompt wanted out of 1,800 candidates" in plan_line(chosen(*unlimited), "x")
+    some = "every prompt (at most 400 of image_quality, 400 of semantic_understanding) wanted out of 1,800 candidates"
+    assert some in plan_line(chosen("select.quota.text_rendering=all"), "x")
 
 
 def test_a_quota_is_only_a_limit_to_own_prompts() -> None:
