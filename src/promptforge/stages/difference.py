@@ -236,7 +236,7 @@ def replayed(root: Path, settings: Sequence[str], against: int | None = None) ->
         con.execute(f"SET temp_directory = '{spill}'")
         con.execute("SET preserve_insertion_order = false")  # tables are made on every core; all that is told is sorted
         _load(con, "selected", store, deciding, "selection")
-        con.register("decided", select.decide(con, run))
+        select.make_decided(con, run)
         for side, table in (("before", "selected"), ("after", "decided")):
             con.execute(_SIDE.format(side=side, table=table))
         _load(con, "policy_before", store, deciding, "policy")

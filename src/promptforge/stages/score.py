@@ -62,16 +62,18 @@ def wanted_scores(parts: Sequence[Part], *, of_plan: bool = False) -> str:
     return " UNION ALL ".join([empty, *selects])
 
 
-def wanted_digests(parts: Sequence[Part]) -> str:
+def wanted_digests(parts: Sequence[Part], *columns: str) -> str:
     """SQL of the relation (prompt_id, d0, d1, ...): the digest of each part's scores of a planned prompt's pictures.
 
-    Null where the part is not for the prompt. As `wanted_scores`, with one row a prompt: a third of its time.
+    Null where the part is not for the prompt. As `wanted_scores`, with one row a prompt: a third of its time. `columns`
+    of prompts come with it, since a second scan of a million takes as long as a digest.
     """
     digests = [
         f"CASE WHEN {_NEEDS[part.module.NEEDS]} THEN {_digest(part)} END AS d{place}"
         for place, part in enumerate(parts)
     ]
-    return f"SELECT {', '.join(['k.prompt_id', *digests])} FROM kept k SEMI JOIN render_plan r USING (prompt_id)"
+    selected = ["k.prompt_id", *(f"k.{name}" for name in columns), *digests]
+    return f"SELECT {', '.join(selected)} FROM kept k SEMI JOIN render_plan r USING (prompt_id)"
 
 
 def _digest(part: Part) -> str:

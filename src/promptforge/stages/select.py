@@ -46,32 +46,36 @@ READS = {
 }
 
 # `beyond`: policy images renders only so many, so nobody has seen what comes after them. `left_over`: never taken.
-_SELECTION = """
+_JUDGED = """
+CREATE TEMP TABLE judged AS
 WITH ended AS (
     SELECT axis, cell, state AS ending FROM rounds WHERE round = (SELECT max(round) FROM rounds)
-), judged AS (
-    SELECT k.row_id, k.prompt_id, k.axis, k.split, b.*  EXCLUDE (prompt_id), g.goal, g.wanted AS quota, r.ending,
-        e.nth, e.nth_turn, e.held,
-        coalesce(e.left_over, false) AS left_over,
-        $policy = 'images' AND b.n_takes IS NULL AND ($in_rounds OR coalesce(e.nth > g.most, false)) AS beyond,
-        CASE WHEN e.place IS NULL THEN 'split_group_straddles'
-             WHEN left_over OR beyond THEN NULL
-             WHEN $policy = 'images' AND b.n_takes IS NULL THEN 'not_rendered'
-             WHEN $policy = 'images' THEN b.refusal END AS refused
-    FROM kept k
-    LEFT JOIN eligible e ON e.row_id = k.row_id
-    LEFT JOIN best b ON b.prompt_id = k.prompt_id
-    LEFT JOIN goals g ON g.goal = e.goal
-    LEFT JOIN ended r ON r.axis = g.axis AND r.cell = g.cell
-), ranked AS (
-    SELECT *, refused IS NULL AND NOT beyond AND NOT left_over AS passes,
-        count_if(passes) OVER (PARTITION BY goal ORDER BY nth) AS rank  -- count(*) FILTER takes 40 times as long
-    FROM judged
+)
+SELECT k.row_id, k.prompt_id, k.axis, k.split, b.*  EXCLUDE (prompt_id), g.goal, g.wanted AS quota, r.ending,
+    e.nth, e.nth_turn, e.held,
+    coalesce(e.left_over, false) AS left_over,
+    $policy = 'images' AND b.n_takes IS NULL AND ($in_rounds OR coalesce(e.nth > g.most, false)) AS beyond,
+    CASE WHEN e.place IS NULL THEN 'split_group_straddles'
+         WHEN left_over OR beyond THEN NULL
+         WHEN $policy = 'images' AND b.n_takes IS NULL THEN 'not_rendered'
+         WHEN $policy = 'images' THEN b.refusal END AS refused,
+    refused IS NULL AND NOT beyond AND NOT left_over AS passes
+FROM kept k
+LEFT JOIN eligible e ON e.row_id = k.row_id
+LEFT JOIN best b ON b.prompt_id = k.prompt_id
+LEFT JOIN goals g ON g.goal = e.goal
+LEFT JOIN ended r ON r.axis = g.axis AND r.cell = g.cell
+"""
+# Ranks are counted over numbers alone: a window moves whatever it is given, and count(*) FILTER takes 40 times as long.
+_DECIDED = """
+CREATE TEMP TABLE decided AS
+WITH ranks AS (
+    SELECT rowid AS number, count_if(passes) OVER (PARTITION BY goal ORDER BY nth) AS rank FROM judged
 ), decided AS (
     SELECT *, CASE WHEN left_over THEN 'not_needed'
                    WHEN refused IS NOT NULL OR (NOT passes AND coalesce(rank < quota, true)) THEN 'not_selected'
                    WHEN passes AND (quota IS NULL OR rank <= quota) THEN 'accepted' ELSE 'not_needed' END AS state
-    FROM ranked
+    FROM judged j JOIN ranks r ON r.number = j.rowid
 )
 SELECT row_id, prompt_id, axis, split, state,
     CASE state WHEN 'not_selected' THEN coalesce(refused, CASE ending WHEN 'budget' THEN 'budget_spent'
@@ -84,7 +88,7 @@ SELECT row_id, prompt_id, axis, split, state,
     CASE WHEN n_takes IS NULL THEN 'not_rendered' ELSE image_reason END AS image_reason,
     coalesce(n_takes, 0)::INTEGER AS n_takes,
     coalesce(n_passed, 0)::INTEGER AS n_passed
-FROM decided ORDER BY prompt_id
+FROM decided
 """
 
 
@@ -117,7 +121,14 @@ def unit(run: Run, commits: Sequence[Commit]) -> Unit:
 
 def decide(con: duckdb.DuckDBPyConnection, run: Run) -> pa.Table:
     """The table selection under the run's policy, from a catalog that holds everything up to the scores."""
+    make_decided(con, run)
+    return con.sql("FROM decided ORDER BY prompt_id").to_arrow_table()
+
+
+def make_decided(con: duckdb.DuckDBPyConnection, run: Run) -> None:
+    """The same as the temporary table `decided`, in no order."""
     goals.assign(con, run.recipe)
     judge(con, run)
-    in_rounds = run.recipe.rounds is not None
-    return con.sql(_SELECTION, params={"policy": run.recipe.select.policy, "in_rounds": in_rounds}).to_arrow_table()
+    given = {"policy": run.recipe.select.policy, "in_rounds": run.recipe.rounds is not None}
+    con.execute(_JUDGED, given)
+    con.execute(_DECIDED)

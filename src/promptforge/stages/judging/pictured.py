@@ -39,19 +39,19 @@ def make_pictured(con: duckdb.DuckDBPyConnection, parts: Sequence[Part], columns
     ... A word has a second column, m.._seen: whether it was measured, since the detail may be null all the same. Raises
     StoreFault where a planned picture is not rendered or a score not measured.
     """
-    about = "prompt_id, axis, category, n_words"
-    prompts = f"SELECT {about}, NULL::VARCHAR AS style_kind FROM kept"
+    about, drawn = ("axis", "category", "n_words"), [f"d{place}" for place in range(len(parts))]
     if by_style:
-        planned = f"SELECT {about}, style, text_clean, scene_origin FROM kept SEMI JOIN render_plan USING (prompt_id)"
-        prompts = f"SELECT {about}, style_kind FROM ({kinds_sql(planned)})"
-    digests = [f"CASE WHEN i.error IS NULL THEN d.d{place} END AS d{place}" for place in range(len(parts))]
+        prompts = f"SELECT * FROM ({kinds_sql(wanted_digests(parts, *about, 'style', 'text_clean', 'scene_origin'))})"
+    else:
+        prompts = f"SELECT *, NULL::VARCHAR AS style_kind FROM ({wanted_digests(parts, *about)})"
+    groups = [f"k.{name}" for name in (*about, "style_kind")]
+    digests = [f"CASE WHEN i.error IS NULL THEN k.{name} END AS {name}" for name in drawn]
     con.execute(f"""
     CREATE TEMP TABLE planned AS
-    SELECT {", ".join(["r.image_id", "r.prompt_id", "r.take", "i.error", "k.* EXCLUDE (prompt_id)", *digests])}
+    SELECT {", ".join(["r.image_id", "r.prompt_id", "r.take", "i.error", *groups, *digests])}
     FROM render_plan r
     JOIN images i ON i.image_id = r.image_id
     LEFT JOIN ({prompts}) k ON k.prompt_id = r.prompt_id
-    LEFT JOIN ({wanted_digests(parts)}) d ON d.prompt_id = r.prompt_id
     """)
     forces = [
         f"SELECT image_id, {literal(part.name)} AS scorer, d{place} AS digest FROM planned WHERE d{place} IS NOT NULL"
